@@ -1,0 +1,38 @@
+import type { RegistrationEntry } from '../policy/entry.ts';
+import type { Issuance } from './issuance.ts';
+
+/** All given fields must fit, exactly; `from` is inclusive, `to` exclusive, both of the time of recording. */
+export interface IssuanceFilter {
+  readonly identity?: string;
+  readonly instance?: string;
+  readonly serial?: string;
+  readonly node?: string;
+  readonly entry?: string;
+  readonly authority?: string;
+  readonly from?: Date;
+  readonly to?: Date;
+}
+
+export interface RecordedIssuance extends Issuance {
+  /** When the database recorded it, by its own clock: microseconds since the epoch. */
+  readonly recordedAtMicros: bigint;
+}
+
+export interface IssuancePage {
+  /** Newest first, by time of recording. */
+  readonly items: readonly RecordedIssuance[];
+  /** Opaque; null on the last page. */
+  readonly nextCursor: string | null;
+}
+
+export interface IssuanceDetail extends RecordedIssuance {
+  /** The registration entry's version that granted it, whole. */
+  readonly entry: RegistrationEntry | null;
+}
+
+export interface IssuanceQuery {
+  /** At most `limit` (1 to 1000) from the cursor on. Throws `cursor_invalid`. */
+  search(filter: IssuanceFilter, page: { limit: number; cursor: string | null }): Promise<IssuancePage>;
+  /** By serial, lower-case hex. */
+  get(serial: string): Promise<IssuanceDetail | undefined>;
+}

@@ -1,0 +1,17 @@
+/** What a protocol reports of one stream, so that `carnet proxies` and rotation can count acknowledgements. */
+export interface StreamObserver {
+  /** Envoy's `node.id` or its like, once known. Untrusted text: it names nothing but itself. */
+  named(node: { id: string; cluster: string; userAgent: string }): void;
+  /** A version of a resource went out. `expiresAt` is the certificate's end, null for a bundle. */
+  sent(name: string, version: string, expiresAt: Date | null): void;
+  /** The proxy said that it accepted this version. */
+  acknowledged(name: string, version: string): void;
+  /** The proxy refused this version, with its own words (already cut to a bounded length). */
+  rejected(name: string, version: string, message: string): void;
+  /** The names that the stream asks for and does not get, now: replaces what was reported before. */
+  waiting(names: readonly string[]): void;
+  /** The stream no longer asks for this resource. */
+  dropped(name: string): void;
+  /** The stream ended. */
+  closed(): void;
+}
