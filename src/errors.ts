@@ -5,6 +5,8 @@
 export type ErrorCode =
   // What was asked for is malformed.
   | 'invalid_argument'
+  | 'too_large'
+  | 'method_not_allowed'
   | 'spiffe_id_invalid'
   | 'selector_invalid'
   | 'entry_invalid'
