@@ -1,0 +1,126 @@
+import type { Attestation } from '../attestation/attestation.ts';
+import type { TrustBundle } from '../identity/trust-bundle.ts';
+import type { Grant } from '../policy/entry.ts';
+import { type Certificate, isDue, regranted, servable, wanted } from './certificate.ts';
+import type { Holder, Holdings } from './holdings.ts';
+
+/**
+ * What belongs to one container or process: a certificate for each identity that any of its callers is
+ * entitled to, and for each kind of caller (a user in the container, say) a view of those that are its own.
+ */
+export interface Instance {
+  readonly id: string;
+  readonly certificates: Map<string, Certificate>;
+  /** By the caller's selectors. */
+  readonly views: Map<string, View>;
+}
+
+export function createInstance(id: string): Instance {
+  return { id, certificates: new Map(), views: new Map() };
+}
+
+export function certificateKey(grant: Grant): string {
+  return `${grant.entryId}\n${grant.spiffeId}`;
+}
+
+export function viewKey(attestation: Attestation): string {
+  return attestation.selectors.join('\n');
+}
+
+/** The callers of an instance that have the same selectors, and so the same holdings. */
+export class View implements Holder {
+  readonly instance: string;
+  /** Connections open now. */
+  connections = 0;
+  attestation: Attestation;
+  grants: readonly Grant[] = [];
+  readonly #listeners = new Set<() => void>();
+  #holdings: Holdings;
+
+  constructor(attestation: Attestation, bundle: TrustBundle) {
+    this.instance = attestation.instance;
+    this.attestation = attestation;
+    this.#holdings = { svids: [], bundle, complete: false, problem: null };
+  }
+
+  current(): Holdings {
+    return this.#holdings;
+  }
+
+  subscribe(listener: () => void): () => void {
+    // A wrapper of its own, so that one function subscribed twice is called twice and ended singly.
+    const entry = (): void => listener();
+    this.#listeners.add(entry);
+    return () => this.#listeners.delete(entry);
+  }
+
+  /** Takes what the instance holds now, and tells the listeners if that is a change. */
+  refresh(certificates: ReadonlyMap<string, Certificate>, bundle: TrustBundle, now: number): void {
+    const own = this.grants.map((grant) => certificates.get(certificateKey(grant)));
+    const svids = own
+      .map((certificate) => certificate && servable(certificate, now))
+      .filter((svid) => svid != null);
+    const next: Holdings = {
+      svids,
+      bundle,
+      complete: svids.length === own.length,
+      problem:
+        svids.length === own.length
+          ? null
+          : (own.find((one) => one?.svid === null && one.problem)?.problem ?? null),
+    };
+    if (same(this.#holdings, next)) return;
+    this.#holdings = next;
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+/**
+ * Brings an instance's certificates in line with what its connected views are granted: makes those wanted,
+ * keeps what others hold while it is valid (a proxy that reconnects gets it back), forgets the rest.
+ */
+export function reconcile(instance: Instance, now: number): void {
+  const granted = new Map<string, { grant: Grant; attestation: Attestation }>();
+  for (const { grants, attestation } of instance.views.values())
+    for (const grant of grants) granted.set(certificateKey(grant), { grant, attestation });
+  for (const [key, certificate] of instance.certificates)
+    if (
+      !granted.has(key) ||
+      (certificate.svid !== null && servable(certificate, now) === null && !connected(instance))
+    )
+      instance.certificates.delete(key);
+  for (const [key, { grant, attestation }] of granted) {
+    const certificate = instance.certificates.get(key);
+    instance.certificates.set(
+      key,
+      certificate === undefined ? wanted(grant, attestation) : regranted(certificate, grant, attestation),
+    );
+  }
+}
+
+/** Whether time alone changes something: a leaf has ended, or is due and somebody is there to have the next. */
+export function needsAttention(instance: Instance, now: number): boolean {
+  const renews = connected(instance);
+  for (const certificate of instance.certificates.values())
+    if (
+      (renews && isDue(certificate, now)) ||
+      (certificate.svid !== null && servable(certificate, now) === null)
+    )
+      return true;
+  return false;
+}
+
+export function connected(instance: Instance): boolean {
+  for (const view of instance.views.values()) if (view.connections > 0) return true;
+  return false;
+}
+
+function same(a: Holdings, b: Holdings): boolean {
+  return (
+    a.bundle === b.bundle &&
+    a.complete === b.complete &&
+    a.problem === b.problem &&
+    a.svids.length === b.svids.length &&
+    a.svids.every((svid, i) => svid === b.svids[i])
+  );
+}
