@@ -11,6 +11,7 @@ import {
   connected,
   createInstance,
   type Instance,
+  needsAttention,
   reconcile,
   View,
   viewKey,
