@@ -70,7 +70,7 @@ export const SERVER_SETTINGS = {
     'http-addr',
     'HOST:PORT',
     'REST, metrics, health',
-    addressOf,
+    parseAddress,
     { host: '127.0.0.1', port: 8080 },
     '127.0.0.1:8080',
   ),
@@ -258,7 +258,7 @@ function pathOf(value: string): string {
 }
 
 /** Parses `host:port` or `[ipv6]:port`. */
-function addressOf(value: string): Address {
+export function parseAddress(value: string): Address {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(value);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535)

@@ -1,0 +1,179 @@
+import type { Address } from '../config.ts';
+
+/** What an Envoy is to do: take mTLS for a local app, or carry a local app's calls to a peer, or both. */
+export interface EnvoyOptions {
+  readonly agentSocket: string;
+  readonly nodeId: string;
+  readonly admin: Address;
+  /** State of the world, or only what changed. */
+  readonly apiType: 'GRPC' | 'DELTA_GRPC';
+  readonly inbound: EnvoyInbound | null;
+  readonly outbound: EnvoyOutbound | null;
+}
+
+export interface EnvoyInbound {
+  /** Where peers connect to, by mTLS. */
+  readonly listen: Address;
+  /** The app behind, in plain HTTP. */
+  readonly app: Address;
+  /** Whose certificates are accepted: SPIFFE IDs, or prefixes that end in `/`. */
+  readonly peers: readonly string[];
+}
+
+export interface EnvoyOutbound {
+  /** Where the local app connects to, in plain HTTP. */
+  readonly listen: Address;
+  /** The peer's mTLS listener. */
+  readonly upstream: Address;
+  /** Whose certificate the peer must show. */
+  readonly peers: readonly string[];
+}
+
+type Json = string | number | boolean | readonly Json[] | { readonly [key: string]: Json };
+
+const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3';
+const AGENT = 'carnet_agent';
+
+/** A complete Envoy v3 bootstrap configuration, which takes keys, certificates and trust from SDS alone. */
+export function envoyBootstrap(options: EnvoyOptions): Json {
+  const { inbound, outbound } = options;
+  return {
+    node: { id: options.nodeId, cluster: options.nodeId },
+    admin: { address: socketAddress(options.admin) },
+    static_resources: {
+      listeners: [
+        ...(inbound === null
+          ? []
+          : [httpListener('inbound', inbound.listen, downstreamTls(options, inbound))]),
+        ...(outbound === null ? [] : [httpListener('outbound', outbound.listen, null)]),
+      ],
+      clusters: [
+        agentCluster(options.agentSocket),
+        ...(inbound === null ? [] : [cluster('inbound', inbound.app, null)]),
+        ...(outbound === null
+          ? []
+          : [cluster('outbound', outbound.upstream, upstreamTls(options, outbound))]),
+      ],
+    },
+  };
+}
+
+function downstreamTls(options: EnvoyOptions, { peers }: EnvoyInbound): Json {
+  return {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': `${TLS}.DownstreamTlsContext`,
+      require_client_certificate: true,
+      // A resumed session is not checked against the trust of today.
+      disable_stateless_session_resumption: true,
+      disable_stateful_session_resumption: true,
+      common_tls_context: commonTls(options, peers),
+    },
+  };
+}
+
+function upstreamTls(options: EnvoyOptions, { peers }: EnvoyOutbound): Json {
+  return {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': `${TLS}.UpstreamTlsContext`,
+      max_session_keys: 0,
+      common_tls_context: commonTls(options, peers),
+    },
+  };
+}
+
+function commonTls(options: EnvoyOptions, peers: readonly string[]): Json {
+  // One spelling of the source for every secret, or Envoy opens a stream for each.
+  const sdsConfig = {
+    resource_api_version: 'V3',
+    api_config_source: {
+      api_type: options.apiType,
+      transport_api_version: 'V3',
+      set_node_on_first_message_only: true,
+      grpc_services: [{ envoy_grpc: { cluster_name: AGENT } }],
+    },
+  };
+  return {
+    tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
+    tls_certificate_sds_secret_configs: [{ name: 'default', sds_config: sdsConfig }],
+    combined_validation_context: {
+      default_validation_context: {
+        match_typed_subject_alt_names: peers.map((peer) => ({
+          san_type: 'URI',
+          matcher: peer.endsWith('/') ? { prefix: peer } : { exact: peer },
+        })),
+      },
+      validation_context_sds_secret_config: { name: 'ROOTCA', sds_config: sdsConfig },
+    },
+  };
+}
+
+function httpListener(name: string, address: Address, transportSocket: Json | null): Json {
+  return {
+    name,
+    address: socketAddress(address),
+    filter_chains: [
+      {
+        filters: [
+          {
+            name: 'envoy.filters.network.http_connection_manager',
+            typed_config: {
+              '@type':
+                'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+              stat_prefix: name,
+              route_config: {
+                virtual_hosts: [
+                  { name, domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: name } }] },
+                ],
+              },
+              http_filters: [
+                {
+                  name: 'envoy.filters.http.router',
+                  typed_config: {
+                    '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router',
+                  },
+                },
+              ],
+            },
+          },
+        ],
+        ...(transportSocket === null ? {} : { transport_socket: transportSocket }),
+      },
+    ],
+  };
+}
+
+function agentCluster(path: string): Json {
+  return {
+    name: AGENT,
+    connect_timeout: '1s',
+    typed_extension_protocol_options: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+        explicit_http_config: { http2_protocol_options: {} },
+      },
+    },
+    load_assignment: {
+      cluster_name: AGENT,
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: { pipe: { path } } } }] }],
+    },
+  };
+}
+
+function cluster(name: string, address: Address, transportSocket: Json | null): Json {
+  return {
+    name,
+    connect_timeout: '1s',
+    type: 'STRICT_DNS',
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: socketAddress(address) } }] }],
+    },
+    ...(transportSocket === null ? {} : { transport_socket: transportSocket }),
+  };
+}
+
+function socketAddress({ host, port }: Address): Json {
+  return { socket_address: { address: host, port_value: port } };
+}
