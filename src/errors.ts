@@ -35,6 +35,7 @@ export type ErrorCode =
   | 'rate_limited'
   | 'database_unavailable'
   | 'timeout'
+  | 'unavailable'
   | 'shutting_down'
   // Ours.
   | 'internal';
@@ -60,6 +61,7 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
   'rate_limited',
   'database_unavailable',
   'timeout',
+  'unavailable',
   'shutting_down',
   'authority_unavailable',
 ]);
