@@ -1,0 +1,173 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Command } from 'commander';
+import { CarnetError } from '../errors.ts';
+import { agentSocketOf, agentSocketOption } from './agent-socket.ts';
+import { describeIdentity, type Identity, type IdentityDescription, identityOf } from './identity.ts';
+import { writeIdentity } from './write-identity.ts';
+
+interface Flags {
+  readonly agentSocket?: string;
+  readonly identity: string;
+  readonly watch?: boolean;
+  readonly write?: string;
+  readonly run?: string;
+  readonly timeout: string;
+  readonly json?: boolean;
+}
+
+const BUNDLE = 'ROOTCA';
+const FIRST_RETRY_MS = 200;
+const LONGEST_RETRY_MS = 5_000;
+const RUN_TIMEOUT_MS = 60_000;
+
+const EXAMPLE = `
+Examples:
+  $ carnet fetch                                  who am I?
+  $ carnet fetch --watch                          each rotation as it arrives
+  $ carnet fetch --watch --write /run/identity --run 'nginx -s reload'`;
+
+/** `carnet fetch`. */
+export function fetchCommand(): Command {
+  return new Command('fetch')
+    .description("fetch this process's identity from the agent's socket")
+    .addOption(agentSocketOption())
+    .option('--identity <SPIFFE-ID>', 'which of several identities to fetch', 'default')
+    .option('--watch', 'stay, and print each rotation as it arrives')
+    .option('--write <DIR>', 'keep svid.pem, svid.key and bundle.pem in this directory, replaced atomically')
+    .option('--run <COMMAND>', 'run this shell command after each change')
+    .option('--timeout <SECONDS>', 'how long to wait for an identity, without --watch', '10')
+    .option('--json', 'one JSON document; with --watch one a line')
+    .addHelpText('after', EXAMPLE)
+    .action(async (flags: Flags) => {
+      const timeoutSeconds = Number(flags.timeout);
+      if (!(timeoutSeconds > 0 && timeoutSeconds <= 3600))
+        throw new CarnetError(
+          'config_invalid',
+          `--timeout ${flags.timeout}: give seconds, more than 0 and at most 3600`,
+        );
+      if (flags.run !== undefined && flags.run.trim() === '')
+        throw new CarnetError('config_invalid', '--run: the command is empty');
+      if (flags.watch === true) await watch(flags);
+      else await fetchOnce(flags, timeoutSeconds * 1000);
+    });
+}
+
+async function fetchOnce(flags: Flags, timeoutMs: number): Promise<void> {
+  const client = await connect(flags);
+  try {
+    const identity = identityOf(await client.fetch([flags.identity, BUNDLE], timeoutMs));
+    if (identity === null)
+      throw new CarnetError('unavailable', 'the agent sent no certificate: try again, or see its log');
+    await deliver(identity, flags);
+  } finally {
+    client.close();
+  }
+}
+
+/** Streams until interrupted; an agent that goes away is waited for. */
+async function watch(flags: Flags): Promise<void> {
+  const interrupted = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+  const client = await connect(flags);
+  let retries = 0;
+  let lastPem = '';
+  /** One delivery at a time; of what comes meanwhile only the latest is kept. */
+  let latest: Identity | null = null;
+  let delivering: Promise<void> = Promise.resolve();
+  const onIdentity = (identity: Identity): void => {
+    const waiting = latest !== null;
+    latest = identity;
+    if (waiting) return;
+    delivering = delivering.then(async () => {
+      const next = latest;
+      latest = null;
+      if (next !== null) await deliver(next, flags).catch((error: unknown) => say(messageOf(error)));
+    });
+  };
+  try {
+    while (!interrupted.signal.aborted) {
+      try {
+        await client.watch(
+          [flags.identity, BUNDLE],
+          (secrets) => {
+            retries = 0;
+            const identity = identityOf(secrets);
+            if (identity === null) return say('connected; waiting for an identity');
+            const pem = identity.svidPem + identity.bundlePem;
+            if (pem !== lastPem) onIdentity(identity);
+            lastPem = pem;
+          },
+          interrupted.signal,
+        );
+      } catch (error) {
+        if (error instanceof CarnetError && error.code === 'permission_denied') throw error;
+        say(`the agent is away (${messageOf(error)}); trying again`);
+      }
+      const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(retries++, 10));
+      await pause(delayMs * (0.5 + Math.random() / 2), undefined, { signal: interrupted.signal }).catch(
+        () => undefined,
+      );
+    }
+    await delivering;
+  } finally {
+    client.close();
+  }
+}
+
+async function connect(flags: Flags) {
+  const { SdsClient } = await import('../sds/client.ts');
+  return new SdsClient(resolve(agentSocketOf(flags)), `carnet-fetch-${process.pid}`);
+}
+
+async function deliver(identity: Identity, flags: Flags): Promise<void> {
+  if (flags.write !== undefined) await writeIdentity(resolve(flags.write), identity, Date.now());
+  const description = describeIdentity(identity);
+  process.stdout.write(
+    flags.json === true ? `${JSON.stringify(description)}\n` : tell(description, flags.watch === true),
+  );
+  if (flags.run !== undefined) await run(flags.run);
+}
+
+/** For a person. With `--watch` each rotation after the first is worth one line only. */
+function tell(identity: IdentityDescription, watching: boolean): string {
+  const minutes = (Date.parse(identity.not_after) - Date.now()) / 60_000;
+  const left = minutes < 2 ? `${Math.round(minutes * 60)} s` : `${Math.round(minutes)} min`;
+  if (watching && told)
+    return `${new Date().toISOString()}  rotated  serial ${identity.serial}  valid until ${identity.not_after} (${left})\n`;
+  told = true;
+  const lines = [
+    ['SPIFFE ID', identity.spiffe_id],
+    ...identity.dns_names.map((name) => ['DNS name', name]),
+    ['Serial', identity.serial],
+    ['Valid', `${identity.not_before} to ${identity.not_after} (${left} left)`],
+    ...identity.chain.map(({ subject, sha256 }, i) => [
+      i === 0 ? 'Chain' : '',
+      `${subject === '' ? 'this leaf' : subject}  sha256:${sha256.slice(0, 16)}…`,
+    ]),
+    ...identity.bundle.map(({ subject, not_after, sha256 }, i) => [
+      i === 0 ? 'Bundle' : '',
+      `${subject}  until ${not_after}  sha256:${sha256.slice(0, 16)}…`,
+    ]),
+  ];
+  return lines.map(([label = '', value]) => `${label.padEnd(11)}${value}\n`).join('');
+}
+
+let told = false;
+
+async function run(command: string): Promise<void> {
+  const child = spawn('/bin/sh', ['-c', command], { stdio: ['ignore', 2, 2], timeout: RUN_TIMEOUT_MS });
+  const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
+  if (code !== 0)
+    throw new CarnetError('internal', `--run: the command ended with ${signal ?? `code ${code}`}`);
+}
+
+function say(text: string): void {
+  process.stderr.write(`carnet fetch: ${text}\n`);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { auditCommand } from './cli/audit.ts';
+import { databaseCommand } from './cli/db.ts';
+import { demoCommand } from './cli/demo.ts';
+import { doctorCommand } from './cli/doctor.ts';
+import { entryCommand } from './cli/entry.ts';
+import { envoyCommand } from './cli/envoy.ts';
+import { exitCodeOf, reportError } from './cli/exit.ts';
+import { fetchCommand } from './cli/fetch.ts';
+import { proxiesCommand } from './cli/proxies.ts';
+import { rootCommand } from './cli/root.ts';
+import { serverCommand } from './cli/server.ts';
+import { tokenCommand } from './cli/token.ts';
+
+const program = new Command('carnet')
+  .description('Short-lived X.509 identities for every container, over Envoy SDS, each one on record.')
+  .version('0.1.0')
+  .showHelpAfterError('Try --help.')
+  .addCommand(serverCommand())
+  .addCommand(fetchCommand())
+  .addCommand(entryCommand())
+  .addCommand(proxiesCommand())
+  .addCommand(rootCommand())
+  .addCommand(auditCommand())
+  .addCommand(tokenCommand())
+  .addCommand(envoyCommand())
+  .addCommand(databaseCommand())
+  .addCommand(doctorCommand())
+  .addCommand(demoCommand());
+
+throwInsteadOfExit(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) reportError(error);
+  process.exitCode = exitCodeOf(error);
+}
+
+/** Commander ends the process by itself unless each command is told otherwise. */
+function throwInsteadOfExit(command: Command): void {
+  command.exitOverride();
+  for (const child of command.commands) throwInsteadOfExit(child);
+}
