@@ -7,15 +7,25 @@ export type Selector = string & { readonly [selector]: true };
 
 const SELECTOR = /^([a-z][a-z0-9_-]*):([a-zA-Z0-9._/-]+):(.+)$/su;
 const MAX_SELECTOR_BYTES = 1024;
+/** Would not show, or would break a line or a terminal: controls, formats, lone surrogates, separators. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
-/** Parses `type:key:value`. Throws `selector_invalid`. */
+/** Parses `type:key:value`, in at most 1024 bytes of UTF-8. Throws `selector_invalid`. */
 export function parseSelector(text: string): Selector {
-  if (text.length > MAX_SELECTOR_BYTES)
-    throw new CarnetError('selector_invalid', `a selector is longer than ${MAX_SELECTOR_BYTES} characters`);
-  if (!SELECTOR.test(text) || hasControlCharacter(text))
+  if (Buffer.byteLength(text) > MAX_SELECTOR_BYTES)
+    throw new CarnetError(
+      'selector_invalid',
+      `the selector that begins with ${JSON.stringify(text.slice(0, 100))} is longer than ${MAX_SELECTOR_BYTES} bytes`,
+    );
+  if (!SELECTOR.test(text))
     throw new CarnetError(
       'selector_invalid',
       `${JSON.stringify(text)} is not a selector: it must read type:key:value, for example unix:uid:1000`,
+    );
+  if (UNPRINTABLE.test(text))
+    throw new CarnetError(
+      'selector_invalid',
+      `${JSON.stringify(text)} is not a selector: it holds a character that does not print`,
     );
   return text as Selector;
 }
@@ -24,12 +34,4 @@ export function parseSelector(text: string): Selector {
 export function selectorParts(text: Selector): { type: string; key: string; value: string } {
   const [, type = '', key = '', value = ''] = SELECTOR.exec(text) ?? [];
   return { type, key, value };
-}
-
-function hasControlCharacter(text: string): boolean {
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit < 0x20 || unit === 0x7f) return true;
-  }
-  return false;
 }
