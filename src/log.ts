@@ -28,7 +28,7 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
 const forPeople: DestinationStream = {
   write(line: string): void {
     const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
-    const name = pino.levels.labels[String(level)] ?? String(level);
+    const name = pino.levels.labels[Number(level)] ?? String(level);
     const error = (err as { message?: string } | undefined)?.message;
     const rest = Object.entries({ ...fields, ...(error === undefined ? {} : { error }) })
       .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)

@@ -2,7 +2,6 @@
 import { Command, CommanderError } from 'commander';
 import { auditCommand } from './cli/audit.ts';
 import { databaseCommand } from './cli/db.ts';
-import { demoCommand } from './cli/demo.ts';
 import { doctorCommand } from './cli/doctor.ts';
 import { entryCommand } from './cli/entry.ts';
 import { envoyCommand } from './cli/envoy.ts';
@@ -26,8 +25,7 @@ const program = new Command('carnet')
   .addCommand(tokenCommand())
   .addCommand(envoyCommand())
   .addCommand(databaseCommand())
-  .addCommand(doctorCommand())
-  .addCommand(demoCommand());
+  .addCommand(doctorCommand());
 
 throwInsteadOfExit(program);
 

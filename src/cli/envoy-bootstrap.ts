@@ -18,6 +18,8 @@ export interface EnvoyInbound {
   readonly app: Address;
   /** Whose certificates are accepted: SPIFFE IDs, or prefixes that end in `/`. */
   readonly peers: readonly string[];
+  /** Added to each response; values in Envoy's substitution format. */
+  readonly responseHeaders?: Readonly<Record<string, string>>;
 }
 
 export interface EnvoyOutbound {
@@ -27,9 +29,15 @@ export interface EnvoyOutbound {
   readonly upstream: Address;
   /** Whose certificate the peer must show. */
   readonly peers: readonly string[];
+  readonly responseHeaders?: Readonly<Record<string, string>>;
+  /** Requests on one connection to the peer; 1 makes a TLS handshake of each. Unlimited by default. */
+  readonly requestsPerConnection?: number;
 }
 
-type Json = string | number | boolean | readonly Json[] | { readonly [key: string]: Json };
+type Json = string | number | boolean | readonly Json[] | JsonObject;
+interface JsonObject {
+  readonly [key: string]: Json;
+}
 
 const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3';
 const AGENT = 'carnet_agent';
@@ -42,10 +50,8 @@ export function envoyBootstrap(options: EnvoyOptions): Json {
     admin: { address: socketAddress(options.admin) },
     static_resources: {
       listeners: [
-        ...(inbound === null
-          ? []
-          : [httpListener('inbound', inbound.listen, downstreamTls(options, inbound))]),
-        ...(outbound === null ? [] : [httpListener('outbound', outbound.listen, null)]),
+        ...(inbound === null ? [] : [httpListener('inbound', inbound, downstreamTls(options, inbound))]),
+        ...(outbound === null ? [] : [httpListener('outbound', outbound, null)]),
       ],
       clusters: [
         agentCluster(options.agentSocket),
@@ -109,10 +115,13 @@ function commonTls(options: EnvoyOptions, peers: readonly string[]): Json {
   };
 }
 
-function httpListener(name: string, address: Address, transportSocket: Json | null): Json {
+function httpListener(name: string, side: EnvoyInbound | EnvoyOutbound, transportSocket: Json | null): Json {
+  const headers = Object.entries(side.responseHeaders ?? {}).map(([key, value]) => ({
+    header: { key, value },
+  }));
   return {
     name,
-    address: socketAddress(address),
+    address: socketAddress(side.listen),
     filter_chains: [
       {
         filters: [
@@ -123,6 +132,7 @@ function httpListener(name: string, address: Address, transportSocket: Json | nu
                 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
               stat_prefix: name,
               route_config: {
+                response_headers_to_add: headers,
                 virtual_hosts: [
                   { name, domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: name } }] },
                 ],
@@ -148,12 +158,7 @@ function agentCluster(path: string): Json {
   return {
     name: AGENT,
     connect_timeout: '1s',
-    typed_extension_protocol_options: {
-      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-        '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
-        explicit_http_config: { http2_protocol_options: {} },
-      },
-    },
+    typed_extension_protocol_options: httpProtocol({ explicit_http_config: { http2_protocol_options: {} } }),
     load_assignment: {
       cluster_name: AGENT,
       endpoints: [{ lb_endpoints: [{ endpoint: { address: { pipe: { path } } } }] }],
@@ -161,7 +166,19 @@ function agentCluster(path: string): Json {
   };
 }
 
-function cluster(name: string, address: Address, transportSocket: Json | null): Json {
+function peerCluster(options: EnvoyOptions, outbound: EnvoyOutbound): Json {
+  const plain = cluster('outbound', outbound.upstream, upstreamTls(options, outbound));
+  if (outbound.requestsPerConnection === undefined) return plain;
+  return {
+    ...plain,
+    typed_extension_protocol_options: httpProtocol({
+      explicit_http_config: { http_protocol_options: {} },
+      common_http_protocol_options: { max_requests_per_connection: outbound.requestsPerConnection },
+    }),
+  };
+}
+
+function cluster(name: string, address: Address, transportSocket: Json | null): JsonObject {
   return {
     name,
     connect_timeout: '1s',
@@ -172,6 +189,11 @@ function cluster(name: string, address: Address, transportSocket: Json | null): 
     },
     ...(transportSocket === null ? {} : { transport_socket: transportSocket }),
   };
+}
+
+function httpProtocol(options: JsonObject): Json {
+  const name = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions';
+  return { [name]: { '@type': `type.googleapis.com/${name}`, ...options } };
 }
 
 function socketAddress({ host, port }: Address): Json {
