@@ -56,9 +56,7 @@ export function envoyBootstrap(options: EnvoyOptions): Json {
       clusters: [
         agentCluster(options.agentSocket),
         ...(inbound === null ? [] : [cluster('inbound', inbound.app, null)]),
-        ...(outbound === null
-          ? []
-          : [cluster('outbound', outbound.upstream, upstreamTls(options, outbound))]),
+        ...(outbound === null ? [] : [peerCluster(options, outbound)]),
       ],
     },
   };

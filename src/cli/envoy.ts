@@ -23,6 +23,9 @@ interface Flags {
   readonly json?: boolean;
 }
 
+/** What Envoy's parser reads: there a node called `no` must be quoted. */
+const YAML_1_1 = { version: '1.1', aliasDuplicateObjects: false } as const;
+
 const EXAMPLE = `
 Example: an Envoy that takes mTLS on 8443 for the app on 9000, and carries the app's own calls
 to 127.0.0.1:9001 to the service at payments:8443:
@@ -65,11 +68,7 @@ export function envoyCommand(): Command {
     .addHelpText('after', EXAMPLE)
     .action((flags: Flags) => {
       const config = envoyBootstrap(optionsOf(flags));
-      process.stdout.write(
-        flags.json === true
-          ? `${JSON.stringify(config)}\n`
-          : stringify(config, { aliasDuplicateObjects: false }),
-      );
+      process.stdout.write(flags.json === true ? `${JSON.stringify(config)}\n` : stringify(config, YAML_1_1));
     });
   return new Command('envoy').description("Envoy's configuration").addCommand(bootstrap);
 }
