@@ -1,0 +1,97 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** From a signature's 0.1 ms to a commit that waits for a slow disk. */
+const ISSUE_BUCKETS_SECONDS = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
+const HTTP_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/**
+ * Carnet's metrics by what they count, with the process's own beside them. Public names: add to them, do not
+ * rename. No label holds an identity, a serial or a name that a caller chose, so each has few values.
+ */
+export function createMetrics() {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const counter = <L extends string = never>(name: string, help: string, labelNames: L[] = []) =>
+    new Counter<L>({ name, help, labelNames, registers: [registry] });
+  const gauge = <L extends string = never>(name: string, help: string, labelNames: L[] = []) =>
+    new Gauge<L>({ name, help, labelNames, registers: [registry] });
+  const histogram = <L extends string = never>(
+    name: string,
+    help: string,
+    buckets: number[],
+    labelNames: L[] = [],
+  ) => new Histogram<L>({ name, help, labelNames, buckets, registers: [registry] });
+  const updates: (() => void)[] = [];
+
+  return {
+    issuances: counter(
+      'carnet_issuances_total',
+      'Certificates asked for, by profile and by result: "issued" or the error\'s code.',
+      ['profile', 'result'],
+    ),
+    issueSeconds: histogram(
+      'carnet_issue_seconds',
+      'From the request for a certificate to its committed record.',
+      ISSUE_BUCKETS_SECONDS,
+    ),
+    recordQueueLength: gauge(
+      'carnet_record_queue_length',
+      'Issuances that wait for the next commit. Near its limit, requests are refused as overloaded.',
+    ),
+    sdsStreams: gauge('carnet_sds_streams', 'Open SDS streams.'),
+    sdsPushes: counter('carnet_sds_pushes_total', 'Versions of resources sent to proxies.'),
+    sdsAcks: counter('carnet_sds_acks_total', 'Versions that a proxy acknowledged.'),
+    sdsNacks: counter(
+      'carnet_sds_nacks_total',
+      'Versions that a proxy refused: carnet proxies shows its words.',
+    ),
+    sdsRefusedNames: counter(
+      'carnet_sds_refused_names_total',
+      'Resource names that a caller asked for and is not entitled to.',
+    ),
+    attestationFailures: counter(
+      'carnet_attestation_failures_total',
+      'Callers on the socket that could not be attested.',
+    ),
+    leafRenewalFailures: counter(
+      'carnet_leaf_renewal_failures_total',
+      'Renewals of a leaf that failed and will be tried again.',
+    ),
+    leafExpirySecondsMin: gauge(
+      'carnet_leaf_expiry_seconds_min',
+      'Seconds until the first of the leaves in use ends. Alert well before 0.',
+    ),
+    authorityExpiry: gauge(
+      'carnet_authority_expiry_timestamp_seconds',
+      'When the certificate of an authority in use ends, in seconds since the epoch.',
+      ['kind', 'id'],
+    ),
+    databaseUp: gauge('carnet_database_up', '1 while Postgres answers, 0 while nothing can be issued.'),
+    httpRequests: counter('carnet_http_requests_total', 'HTTP requests, by route and status.', [
+      'method',
+      'route',
+      'status',
+    ]),
+    httpRequestSeconds: histogram(
+      'carnet_http_request_seconds',
+      'Time to answer an HTTP request.',
+      HTTP_BUCKETS_SECONDS,
+      ['route'],
+    ),
+
+    /** Has `update` called before each scrape: for gauges that show a state rather than count events. */
+    beforeScrape: (update: () => void): void => {
+      updates.push(update);
+    },
+    /** All metrics in the Prometheus text format. */
+    scrape: (): Promise<string> => {
+      for (const update of updates) update();
+      return registry.metrics();
+    },
+    contentType: registry.contentType,
+  };
+}
