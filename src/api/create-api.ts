@@ -1,0 +1,99 @@
+import { Router } from '@koa/router';
+import Koa, { type Middleware } from 'koa';
+import type { IssuanceQuery } from '../audit/query.ts';
+import type { Clock } from '../clock.ts';
+import type { ProxyView } from '../delivery/proxies.ts';
+import { CarnetError } from '../errors.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
+import type { TrustBundle } from '../identity/trust-bundle.ts';
+import type { Logger } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import { Authenticator } from './authenticate.ts';
+import { type AuthorityList, authorityRoutes } from './authorities.ts';
+import { bundleRoutes } from './bundle.ts';
+import { type EntryRouteDependencies, entryRoutes } from './entries.ts';
+import { Gate } from './gate.ts';
+import { healthRoutes, type Readiness } from './health.ts';
+import { issuanceRoutes } from './issuances.ts';
+import { isLocalHost } from './local-host.ts';
+import { openApiRoute } from './openapi.ts';
+import { proxyRoutes } from './proxies.ts';
+import { answerEvery } from './respond.ts';
+import type { Route } from './route.ts';
+import type { TokenStore } from './token.ts';
+import { tokenRoutes } from './tokens.ts';
+
+export interface ApiDependencies extends EntryRouteDependencies {
+  readonly trustDomain: TrustDomain;
+  readonly issuances: IssuanceQuery;
+  readonly authorities: AuthorityList;
+  readonly tokens: TokenStore;
+  readonly proxies: () => readonly ProxyView[];
+  readonly bundle: () => TrustBundle | undefined;
+  readonly readiness: () => Readiness;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Whether it listens on a loopback address (`isLoopback`): then it answers only to this machine's own names. */
+  readonly loopback: boolean;
+}
+
+/** The REST interface as a koa application: `http-server.ts` serves it. */
+export function createApi(dependencies: ApiDependencies): Koa {
+  const { clock, log, metrics } = dependencies;
+  const authenticator = new Authenticator(dependencies.tokens, clock);
+  const gate = new Gate(authenticator, clock);
+  const router = new Router();
+  for (const route of apiRoutes(dependencies, authenticator))
+    router.register(routerPath(route.path), [route.method], gate.serve(route));
+
+  const app = new Koa();
+  app.on('error', (error) => log.debug({ err: error }, 'http connection failed'));
+  app.use(answerEvery(log, metrics));
+  if (dependencies.loopback) app.use(refuseForeignHosts);
+  app.use(router.routes());
+  app.use(refuseUnknown);
+  return app;
+}
+
+/** Every endpoint there is. */
+export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenticator): Route[] {
+  const { tokens, clock } = dependencies;
+  const routes = [
+    ...entryRoutes(dependencies),
+    ...issuanceRoutes(dependencies.issuances, dependencies.trustDomain),
+    ...authorityRoutes(dependencies.authorities),
+    ...proxyRoutes(dependencies.proxies),
+    ...bundleRoutes(dependencies.bundle),
+    ...tokenRoutes({ tokens, clock, revoked: (id) => authenticator.forget(id) }),
+    ...healthRoutes(dependencies.readiness, dependencies.metrics),
+  ];
+  return [...routes, openApiRoute(routes)];
+}
+
+/** `/v1/entries/{id}` as the router writes it; a colon of our own is a letter like any other. */
+function routerPath(path: string): string {
+  return path.replaceAll(':', '\\:').replaceAll(/\{(\w+)\}/g, ':$1');
+}
+
+const refuseForeignHosts: Middleware = (ctx, next) => {
+  if (isLocalHost(ctx.req.headers.host)) return next();
+  throw new CarnetError(
+    'permission_denied',
+    `this server listens for its own machine only and doesn't answer to the host ${JSON.stringify(ctx.req.headers.host)}: ask for 127.0.0.1 or localhost`,
+  );
+};
+
+const refuseUnknown: Middleware = (ctx) => {
+  const methods = new Set(
+    (ctx.matched as { methods: string[] }[] | undefined)?.flatMap((layer) => layer.methods),
+  );
+  if (methods.size === 0)
+    throw new CarnetError('not_found', `there is nothing at ${ctx.path.slice(0, 200)}: see /v1/openapi.json`);
+  const allowed = [...methods].join(', ');
+  ctx.set('Allow', allowed);
+  throw new CarnetError(
+    'method_not_allowed',
+    `${ctx.path.slice(0, 200)} takes ${allowed}, not ${ctx.method}`,
+  );
+};

@@ -1,0 +1,136 @@
+import { z } from 'zod';
+import type { IssuanceDetail, IssuanceFilter, IssuanceQuery, RecordedIssuance } from '../audit/query.ts';
+import { CarnetError } from '../errors.ts';
+import { parseSpiffeId, spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
+import { DecodedCertificate, decodeCertificate, hexOf, pemOf } from './certificate-body.ts';
+import { Entry, entryBody } from './entries.ts';
+import { Hex, Pem, SerialInput, TextInput, Time, TimeInput, timeText } from './fields.ts';
+import { PAGE_QUERY, pageSchema } from './page.ts';
+import { defineRoute, type Route } from './route.ts';
+
+const ISSUANCE_FIELDS = {
+  serial: Hex,
+  identity: z.string().meta({ description: "The SPIFFE ID; for a CA certificate its trust domain's" }),
+  dns_names: z.array(z.string()),
+  profile: z.string(),
+  not_before: Time,
+  not_after: Time,
+  recorded_at: Time.meta({ description: "By the database's clock, before the certificate was released" }),
+  authority: z.string().meta({ description: 'Who signed it' }),
+  node: z.string().nullable(),
+  instance: z.string().nullable().meta({ description: 'The container or process that it belongs to' }),
+  entry: z.string().nullable().meta({ description: 'ID of the registration entry that granted it' }),
+  entry_version: z.int().nullable(),
+  requester: z.string(),
+  public_key_sha256: Hex.meta({ description: 'Of the SubjectPublicKeyInfo' }),
+  certificate_sha256: Hex.meta({ description: 'Of the DER' }),
+};
+
+const Issuance = z.strictObject(ISSUANCE_FIELDS).meta({ id: 'Issuance' });
+
+const IssuanceDetails = z
+  .strictObject({
+    ...ISSUANCE_FIELDS,
+    certificate: Pem,
+    decoded: DecodedCertificate,
+    evidence: z
+      .record(z.string(), z.unknown())
+      .nullable()
+      .meta({ description: 'What attestation saw of the caller; null for a CA certificate' }),
+    granted_by: Entry.nullable().meta({ description: 'The registration entry as it was' }),
+  })
+  .meta({ id: 'IssuanceDetails' });
+
+const IssuanceQueryParameters = z.strictObject({
+  identity: TextInput.optional().meta({ description: 'A whole SPIFFE ID, or a path in our trust domain' }),
+  instance: TextInput.optional(),
+  serial: SerialInput.optional(),
+  node: TextInput.optional(),
+  entry: TextInput.optional(),
+  authority: TextInput.optional(),
+  from: TimeInput.optional().meta({ description: 'Recorded at or after' }),
+  to: TimeInput.optional().meta({ description: 'Recorded before' }),
+  ...PAGE_QUERY,
+});
+
+export function issuanceRoutes(issuances: IssuanceQuery, trustDomain: TrustDomain): Route[] {
+  return [
+    defineRoute({
+      method: 'GET',
+      path: '/v1/issuances',
+      name: 'searchIssuances',
+      access: 'auditor',
+      summary: 'Search the issued certificates',
+      description: 'All given filters must fit, exactly. Newest first, by time of recording.',
+      query: IssuanceQueryParameters,
+      response: pageSchema('IssuancePage', Issuance),
+      handle: async ({ query }) => {
+        const page = await issuances.search(filterOf(query, trustDomain), query);
+        return { items: page.items.map(issuanceBody), next_cursor: page.nextCursor };
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/issuances/{serial}',
+      name: 'getIssuance',
+      access: 'auditor',
+      summary: 'Show one issued certificate',
+      description: 'With the certificate, what attestation saw, and the registration entry as it was.',
+      params: z.strictObject({ serial: SerialInput }),
+      response: IssuanceDetails,
+      handle: async ({ params: { serial } }) => {
+        const issuance = await issuances.get(serial);
+        if (issuance === undefined)
+          throw new CarnetError('not_found', `no certificate with the serial ${serial} is on record`);
+        return detailsBody(issuance);
+      },
+    }),
+  ];
+}
+
+function filterOf(query: z.output<typeof IssuanceQueryParameters>, trustDomain: TrustDomain): IssuanceFilter {
+  const { limit: _limit, cursor: _cursor, identity, ...given } = query;
+  const filter = { ...given, identity: identity && identityOf(identity, trustDomain) };
+  // A filter that isn't given is absent, not undefined.
+  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
+}
+
+function identityOf(text: string, trustDomain: TrustDomain): string {
+  return text.startsWith('/') ? spiffeIdOf(trustDomain, text) : parseSpiffeId(text);
+}
+
+function issuanceBody(issuance: RecordedIssuance): z.input<typeof Issuance> {
+  return {
+    serial: issuance.serial,
+    identity: issuance.identity,
+    dns_names: [...issuance.dnsNames],
+    profile: issuance.profile,
+    not_before: timeText(issuance.notBefore),
+    not_after: timeText(issuance.notAfter),
+    recorded_at: microsText(issuance.recordedAtMicros),
+    authority: issuance.authority,
+    node: issuance.node,
+    instance: issuance.instance,
+    entry: issuance.entryId,
+    entry_version: issuance.entryVersion,
+    requester: issuance.requester,
+    public_key_sha256: hexOf(issuance.publicKeySha256),
+    certificate_sha256: hexOf(issuance.certificateSha256),
+  };
+}
+
+function detailsBody(issuance: IssuanceDetail): z.input<typeof IssuanceDetails> {
+  return {
+    ...issuanceBody(issuance),
+    certificate: pemOf(issuance.certificate),
+    decoded: decodeCertificate(issuance.certificate),
+    evidence: issuance.evidence,
+    granted_by: issuance.entry === null ? null : entryBody(issuance.entry),
+  };
+}
+
+/** RFC 3339 with all six digits: rows of one commit differ in the last ones only. */
+function microsText(micros: bigint): string {
+  const text = new Date(Number(micros / 1000n)).toISOString();
+  return `${text.slice(0, -1)}${String(micros % 1000n).padStart(3, '0')}Z`;
+}

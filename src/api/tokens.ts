@@ -1,0 +1,114 @@
+import { z } from 'zod';
+import type { Clock } from '../clock.ts';
+import { CarnetError } from '../errors.ts';
+import { DurationInput, NameInput, Time, timeText } from './fields.ts';
+import { cutPage, PAGE_QUERY, pageSchema } from './page.ts';
+import { defineRoute, type Route } from './route.ts';
+import { ROLES, type Token, type TokenStore } from './token.ts';
+import { createTokenText, hashToken } from './token-text.ts';
+
+/** Less would be over before it is used. */
+const MIN_TTL_SECONDS = 60;
+
+const TOKEN_FIELDS = {
+  id: z.string(),
+  name: z.string(),
+  role: z.enum(ROLES),
+  created_at: Time,
+  expires_at: Time.nullable(),
+  revoked_at: Time.nullable(),
+};
+
+const TokenBody = z.strictObject(TOKEN_FIELDS).meta({ id: 'Token' });
+
+const CreatedToken = z
+  .strictObject({
+    ...TOKEN_FIELDS,
+    token: z.string().meta({ description: 'The token itself, said here and never again' }),
+  })
+  .meta({ id: 'CreatedToken' });
+
+const TokenInput = z
+  .strictObject({
+    name: NameInput,
+    role: z.enum(ROLES, `must be one of ${ROLES.join(', ')}`),
+    ttl: DurationInput.refine((seconds) => seconds >= MIN_TTL_SECONDS, 'must be at least 60s')
+      .optional()
+      .meta({ description: 'Without it the token does not expire' }),
+  })
+  .meta({ id: 'TokenInput' });
+
+export interface TokenRouteDependencies {
+  readonly tokens: TokenStore;
+  readonly clock: Clock;
+  /** Called after a token's revocation, with its ID. */
+  readonly revoked: (id: string) => void;
+}
+
+export function tokenRoutes({ tokens, clock, revoked }: TokenRouteDependencies): Route[] {
+  return [
+    defineRoute({
+      method: 'GET',
+      path: '/v1/tokens',
+      name: 'listTokens',
+      access: 'auditor',
+      summary: 'List the tokens',
+      description: 'Without their secrets, which nobody but their holders has; revoked and expired ones too.',
+      query: z.strictObject(PAGE_QUERY),
+      response: pageSchema('TokenPage', TokenBody),
+      handle: async ({ query }) => {
+        const page = cutPage(await tokens.list(), ({ id }) => id, query);
+        return { items: page.items.map(tokenBody), next_cursor: page.nextCursor };
+      },
+    }),
+    defineRoute({
+      method: 'POST',
+      path: '/v1/tokens',
+      name: 'createToken',
+      access: 'admin',
+      summary: 'Create a token',
+      body: TokenInput,
+      response: CreatedToken,
+      statuses: [201],
+      handle: async ({ body: { name, role, ttl }, caller }) => {
+        const text = createTokenText(role);
+        const expiresAt = ttl === undefined ? null : new Date(clock() + ttl * 1000);
+        const token = await tokens.create({ name, role, expiresAt, sha256: hashToken(text) }, caller.actor);
+        return { ...tokenBody(token), token: text };
+      },
+    }),
+    defineRoute({
+      method: 'DELETE',
+      path: '/v1/tokens/{id}',
+      name: 'revokeToken',
+      access: 'admin',
+      summary: 'Revoke a token',
+      description:
+        'At once at this replica, within 5 s at the others. A token can not revoke itself, so that one admin ' +
+        'token is always left.',
+      params: z.strictObject({ id: NameInput }),
+      response: TokenBody,
+      handle: async ({ params: { id }, caller }) => {
+        if (id === caller.tokenId)
+          throw new CarnetError(
+            'conflict',
+            `the token ${id} can not revoke itself: create another admin token and use that`,
+          );
+        const token = await tokens.revoke(id, caller.actor);
+        revoked(id);
+        return tokenBody(token);
+      },
+    }),
+  ];
+}
+
+function tokenBody(token: Token): z.input<typeof TokenBody> {
+  return {
+    id: token.id,
+    name: token.name,
+    role: token.role,
+    created_at: timeText(token.createdAt),
+    expires_at: token.expiresAt && timeText(token.expiresAt),
+    revoked_at: token.revokedAt && timeText(token.revokedAt),
+  };
+}

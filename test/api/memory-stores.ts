@@ -1,0 +1,164 @@
+import type { Role, Token, TokenStore } from '../../src/api/token.ts';
+import type { IssuanceDetail, IssuanceFilter, IssuancePage, IssuanceQuery } from '../../src/audit/query.ts';
+import { CarnetError } from '../../src/errors.ts';
+import type { RegistrationEntry } from '../../src/policy/entry.ts';
+import type { EntryChanges, EntryInput, EntryStore } from '../../src/policy/entry-store.ts';
+
+/** Stands for the database's connection: while down, every call fails as the real stores do. */
+export class Outage {
+  down = false;
+
+  check(): void {
+    if (this.down) throw new CarnetError('database_unavailable', 'Postgres does not answer');
+  }
+}
+
+/** The event that a change leaves: who did what to which. */
+export type Change = readonly [actor: string, action: string, subject: string];
+
+export class MemoryEntries implements EntryStore {
+  readonly entries = new Map<string, RegistrationEntry>();
+  readonly changes: Change[] = [];
+  readonly #outage: Outage;
+
+  constructor(outage: Outage) {
+    this.#outage = outage;
+  }
+
+  async list(): Promise<RegistrationEntry[]> {
+    this.#outage.check();
+    return [...this.entries.values()];
+  }
+
+  async create(input: EntryInput, actor: string): Promise<RegistrationEntry> {
+    this.#outage.check();
+    const id = input.id ?? `made-${this.entries.size + 1}`;
+    if (this.entries.has(id)) throw new CarnetError('already_exists', `there is an entry ${id} already`);
+    return this.#put({ ...input, id, version: 1 }, actor, 'entry.create');
+  }
+
+  async apply(inputs: readonly EntryInput[], actor: string): Promise<EntryChanges> {
+    this.#outage.check();
+    const [created, updated]: RegistrationEntry[][] = [[], []];
+    let unchanged = 0;
+    for (const input of inputs) {
+      if (input.id === null) throw new CarnetError('entry_invalid', 'an entry to apply needs an id');
+      const before = this.entries.get(input.id);
+      const next = { ...input, id: input.id, version: (before?.version ?? 0) + 1 };
+      if (before === undefined) created?.push(this.#put(next, actor, 'entry.create'));
+      else if (JSON.stringify({ ...before, version: 0 }) === JSON.stringify({ ...next, version: 0 }))
+        unchanged++;
+      else updated?.push(this.#put(next, actor, 'entry.update'));
+    }
+    return { created: created ?? [], updated: updated ?? [], unchanged };
+  }
+
+  async delete(id: string, actor: string): Promise<RegistrationEntry> {
+    this.#outage.check();
+    const entry = this.entries.get(id);
+    if (entry === undefined) throw new CarnetError('not_found', `there is no entry ${id}`);
+    this.entries.delete(id);
+    this.changes.push([actor, 'entry.delete', id]);
+    return entry;
+  }
+
+  #put(entry: RegistrationEntry, actor: string, action: string): RegistrationEntry {
+    this.entries.set(entry.id, entry);
+    this.changes.push([actor, action, entry.id]);
+    return entry;
+  }
+}
+
+export class MemoryTokens implements TokenStore {
+  readonly tokens = new Map<string, { token: Token; sha256: string }>();
+  readonly changes: Change[] = [];
+  /** Look-ups that reached the store. */
+  finds = 0;
+  readonly #outage: Outage;
+
+  constructor(outage: Outage) {
+    this.#outage = outage;
+  }
+
+  async create(
+    input: { name: string; role: Role; expiresAt: Date | null; sha256: Uint8Array },
+    actor: string,
+  ): Promise<Token> {
+    this.#outage.check();
+    if ([...this.tokens.values()].some(({ token }) => token.name === input.name))
+      throw new CarnetError('already_exists', `there is a token named ${input.name} already`);
+    const { sha256, ...fields } = input;
+    const id = `token-${this.tokens.size + 1}`;
+    const token = { ...fields, id, createdAt: new Date('2026-03-01T00:00:00Z'), revokedAt: null };
+    this.tokens.set(id, { token, sha256: Buffer.from(sha256).toString('hex') });
+    this.changes.push([actor, 'token.create', id]);
+    return token;
+  }
+
+  async find(sha256: Uint8Array): Promise<Token | undefined> {
+    this.finds++;
+    this.#outage.check();
+    const hex = Buffer.from(sha256).toString('hex');
+    return [...this.tokens.values()].find((one) => one.sha256 === hex)?.token;
+  }
+
+  async list(): Promise<Token[]> {
+    this.#outage.check();
+    return [...this.tokens.values()].map(({ token }) => token);
+  }
+
+  async revoke(id: string, actor: string): Promise<Token> {
+    this.#outage.check();
+    const found = this.tokens.get(id);
+    if (found === undefined) throw new CarnetError('not_found', `there is no token ${id}`);
+    const token = { ...found.token, revokedAt: new Date('2026-03-02T00:00:00Z') };
+    this.tokens.set(id, { ...found, token });
+    this.changes.push([actor, 'token.revoke', id]);
+    return token;
+  }
+}
+
+export class MemoryIssuances implements IssuanceQuery {
+  /** Newest first. */
+  readonly issuances: IssuanceDetail[] = [];
+  /** The filters of every search, as they came. */
+  readonly searches: IssuanceFilter[] = [];
+  readonly #outage: Outage;
+
+  constructor(outage: Outage) {
+    this.#outage = outage;
+  }
+
+  async search(
+    filter: IssuanceFilter,
+    { limit, cursor }: { limit: number; cursor: string | null },
+  ): Promise<IssuancePage> {
+    this.#outage.check();
+    this.searches.push(filter);
+    const offset = Number(cursor ?? 0);
+    if (!Number.isSafeInteger(offset) || offset < 0)
+      throw new CarnetError('cursor_invalid', 'the cursor is not one of ours');
+    const fitting = this.issuances.filter((issuance) => fits(issuance, filter));
+    const items = fitting.slice(offset, offset + limit);
+    return { items, nextCursor: offset + limit < fitting.length ? String(offset + limit) : null };
+  }
+
+  async get(serial: string): Promise<IssuanceDetail | undefined> {
+    this.#outage.check();
+    return this.issuances.find((issuance) => issuance.serial === serial);
+  }
+}
+
+function fits(issuance: IssuanceDetail, filter: IssuanceFilter): boolean {
+  const recordedAt = Number(issuance.recordedAtMicros / 1000n);
+  return (
+    (filter.identity ?? issuance.identity) === issuance.identity &&
+    (filter.instance ?? issuance.instance) === issuance.instance &&
+    (filter.serial ?? issuance.serial) === issuance.serial &&
+    (filter.node ?? issuance.node) === issuance.node &&
+    (filter.entry ?? issuance.entryId) === issuance.entryId &&
+    (filter.authority ?? issuance.authority) === issuance.authority &&
+    recordedAt >= (filter.from?.getTime() ?? 0) &&
+    recordedAt < (filter.to?.getTime() ?? Number.POSITIVE_INFINITY)
+  );
+}

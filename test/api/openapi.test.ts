@@ -1,0 +1,73 @@
+import test from 'ava';
+import {
+  assertDocumented,
+  call,
+  ENTRY,
+  makeAuthority,
+  makeCertificate,
+  makeIssuance,
+  startApi,
+} from './harness.ts';
+
+test('every answer of every endpoint is as the OpenAPI document says', async (t) => {
+  const api = await startApi(t);
+  api.authorities.push(await makeAuthority());
+  api.issuances.issuances.push(makeIssuance(10, await makeCertificate('leaf')));
+  const stream = api.proxies.connect('sds', 'container:1', () => ['spiffe://carnet.local/web']);
+  stream.named({ id: 'envoy-1', cluster: 'front', userAgent: 'envoy' });
+  stream.sent('default', '1', new Date(api.time.now));
+  stream.acknowledged('default', '1');
+  stream.rejected('ROOTCA', '1', 'no');
+  stream.waiting(['gateway/x']);
+
+  const { json: document } = await call(api, 'GET', '/v1/openapi.json', { as: 'none' });
+  const exchanges: [method: string, path: string, called: string, body: unknown, status: number][] = [
+    ['GET', '/v1/entries', '/v1/entries', undefined, 200],
+    ['POST', '/v1/entries', '/v1/entries', ENTRY, 201],
+    ['POST', '/v1/entries', '/v1/entries', ENTRY, 409],
+    [
+      'POST',
+      '/v1/entries:apply',
+      '/v1/entries:apply',
+      { entries: [{ ...ENTRY, ttl: '1h' }], dry_run: true },
+      200,
+    ],
+    ['POST', '/v1/entries:apply', '/v1/entries:apply', { entries: [{ ...ENTRY, ttl: '1h' }] }, 200],
+    ['DELETE', '/v1/entries/{id}', '/v1/entries/web', undefined, 200],
+    ['DELETE', '/v1/entries/{id}', '/v1/entries/web', undefined, 404],
+    ['GET', '/v1/issuances', '/v1/issuances?limit=1', undefined, 200],
+    ['GET', '/v1/issuances/{serial}', `/v1/issuances/${(10).toString(16).padStart(32, '0')}`, undefined, 200],
+    ['GET', '/v1/issuances/{serial}', '/v1/issuances/00', undefined, 404],
+    ['GET', '/v1/authorities', '/v1/authorities', undefined, 200],
+    ['GET', '/v1/proxies', '/v1/proxies', undefined, 200],
+    ['GET', '/v1/bundle', '/v1/bundle', undefined, 200],
+    ['GET', '/v1/bundle.pem', '/v1/bundle.pem', undefined, 200],
+    ['GET', '/v1/tokens', '/v1/tokens', undefined, 200],
+    ['POST', '/v1/tokens', '/v1/tokens', { name: 'ci', role: 'auditor', ttl: '30d' }, 201],
+    ['POST', '/v1/tokens', '/v1/tokens', { name: 'ci', role: 'nobody' }, 400],
+    ['DELETE', '/v1/tokens/{id}', '/v1/tokens/token-2', undefined, 200],
+    ['GET', '/healthz', '/healthz', undefined, 200],
+    ['GET', '/readyz', '/readyz', undefined, 200],
+    ['GET', '/metrics', '/metrics', undefined, 200],
+    ['GET', '/v1/openapi.json', '/v1/openapi.json', undefined, 200],
+  ];
+  for (const [method, path, called, body, status] of exchanges) {
+    const answer = await call(api, method, called, { body });
+    t.is(answer.status, status, `${method} ${called}: ${answer.text}`);
+    assertDocumented(t, document, [method, path], answer);
+  }
+  const documented = Object.entries<object>(document.paths).flatMap(([path, operations]) =>
+    Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  t.deepEqual(new Set(exchanges.map(([method, path]) => `${method} ${path}`)), new Set(documented));
+});
+
+test('the document names only schemas that it has', async (t) => {
+  const api = await startApi(t);
+  const { json: document, text } = await call(api, 'GET', '/v1/openapi.json', { as: 'none' });
+  const references = [...text.matchAll(/"\$ref":"([^"]+)"/g)].map(([, target = '']) => target);
+  t.true(references.length > 10);
+  for (const target of references)
+    t.truthy(document.components.schemas[target.split('/').at(-1) ?? ''], target);
+  t.is(document.openapi, '3.1.0');
+});
