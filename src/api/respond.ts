@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Context, Middleware } from 'koa';
-import { type CarnetError, errorCodeOf } from '../errors.ts';
+import { errorCodeOf } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { problemOf, retryAfterSeconds } from './problem.ts';
@@ -41,13 +41,12 @@ function answerProblem(ctx: Context, error: unknown, requestId: string): void {
   const retryAfter = retryAfterSeconds(error);
   ctx.status = problem.status;
   if (problem.code === 'unauthenticated') ctx.set('WWW-Authenticate', 'Bearer realm="carnet"');
-  if (retryAfter !== null && ctx.response.get('Retry-After') === '')
-    ctx.set('Retry-After', String(retryAfter));
+  if (retryAfter !== null && !ctx.response.has('Retry-After')) ctx.set('Retry-After', String(retryAfter));
   ctx.set('Content-Type', 'application/problem+json');
   ctx.body = `${JSON.stringify(problem)}\n`;
 }
 
-/** One line a request. Never the query or a header: they may hold what is secret. */
+/** One line a request. Never the query, a header or a message that quotes them: they may hold what is secret. */
 function writeLog(
   log: Logger,
   ctx: Context,
@@ -63,13 +62,10 @@ function writeLog(
     address: ctx.ip,
     actor: ctx.state.actor,
   };
+  const code = errorCodeOf(failure);
   if (failure === undefined) log[isRead(ctx.method) ? 'debug' : 'info'](fields, 'http request');
-  else if (errorCodeOf(failure) === 'internal') log.error({ ...fields, err: failure }, 'http request failed');
-  else
-    log[levelOf(ctx.status)](
-      { ...fields, code: errorCodeOf(failure), detail: (failure as CarnetError).message },
-      'http request refused',
-    );
+  else if (code === 'internal') log.error({ ...fields, err: failure }, 'http request failed');
+  else log[levelOf(ctx.status)]({ ...fields, code }, 'http request refused');
 }
 
 /** Whoever was kept out stays visible; a caller's mistake is its own matter. */

@@ -1,0 +1,196 @@
+import test from 'ava';
+import { Authenticator } from '../../src/api/authenticate.ts';
+import { createTokenText, hashToken, isTokenText } from '../../src/api/token-text.ts';
+import { type Bearer, call, NOW, startApi } from './harness.ts';
+import { MemoryTokens, Outage } from './memory-stores.ts';
+
+const READS = [
+  ['GET', '/v1/entries'],
+  ['GET', '/v1/issuances'],
+  ['GET', '/v1/issuances/00'],
+  ['GET', '/v1/authorities'],
+  ['GET', '/v1/proxies'],
+  ['GET', '/v1/tokens'],
+] as const;
+const CHANGES = [
+  ['POST', '/v1/entries'],
+  ['POST', '/v1/entries:apply'],
+  ['DELETE', '/v1/entries/web'],
+  ['POST', '/v1/tokens'],
+  ['DELETE', '/v1/tokens/token-9'],
+] as const;
+const PUBLIC = [
+  ['GET', '/v1/bundle'],
+  ['GET', '/v1/bundle.pem'],
+  ['GET', '/v1/openapi.json'],
+  ['GET', '/healthz'],
+  ['GET', '/readyz'],
+  ['GET', '/metrics'],
+] as const;
+const REFUSED: Bearer[] = ['none', 'revoked', 'expired', 'unknown', 'malformed'];
+
+test('the matrix of tokens names every endpoint', async (t) => {
+  const api = await startApi(t);
+  const { json } = await call(api, 'GET', '/v1/openapi.json');
+  const documented = Object.values<object>(json.paths).flatMap((operations) => Object.keys(operations));
+  t.is(READS.length + CHANGES.length + PUBLIC.length, documented.length);
+});
+
+for (const [method, path] of [...READS, ...CHANGES])
+  test(`${method} ${path} refuses no token and those that are revoked, expired, unknown or malformed`, async (t) => {
+    const api = await startApi(t);
+    for (const as of REFUSED) {
+      const { status, json, headers } = await call(api, method, path, { as });
+      t.is(status, 401, as);
+      t.is(json.code, 'unauthenticated', as);
+      t.is(headers.get('www-authenticate'), 'Bearer realm="carnet"');
+    }
+    t.deepEqual(api.entries.changes, []);
+    t.deepEqual(api.tokens.changes, []);
+  });
+
+for (const [method, path] of READS)
+  test(`${method} ${path} is for auditors and admins`, async (t) => {
+    const api = await startApi(t);
+    for (const as of ['auditor', 'admin'] as const)
+      t.true([200, 404].includes((await call(api, method, path, { as })).status), as);
+  });
+
+for (const [method, path] of CHANGES)
+  test(`${method} ${path} is for admins only`, async (t) => {
+    const api = await startApi(t);
+    const refused = await call(api, method, path, { as: 'auditor' });
+    t.is(refused.status, 403);
+    t.is(refused.json.code, 'permission_denied');
+    t.deepEqual([...api.entries.changes, ...api.tokens.changes], []);
+    t.true([400, 404].includes((await call(api, method, path, { as: 'admin' })).status));
+  });
+
+for (const [method, path] of PUBLIC)
+  test(`${method} ${path} answers without a token, and with any`, async (t) => {
+    const api = await startApi(t);
+    for (const as of ['none', 'auditor', 'admin', ...REFUSED] as const)
+      t.is((await call(api, method, path, { as })).status, 200, as);
+  });
+
+test('a revoked token is refused by the next request', async (t) => {
+  const api = await startApi(t);
+  t.is((await call(api, 'GET', '/v1/proxies', { as: 'auditor' })).status, 200);
+  const eve = [...api.tokens.tokens.values()].find(({ token }) => token.name === 'eve')?.token;
+  t.is((await call(api, 'DELETE', `/v1/tokens/${eve?.id}`)).status, 200);
+  const { status, json } = await call(api, 'GET', '/v1/proxies', { as: 'auditor' });
+  t.is(status, 401);
+  t.regex(json.detail, /eve was revoked/);
+});
+
+test('a token that expires is refused from that moment on, though it was remembered', async (t) => {
+  const api = await startApi(t);
+  t.is((await call(api, 'GET', '/v1/proxies')).status, 200);
+  api.time.now += 3600_000;
+  t.is((await call(api, 'GET', '/v1/proxies')).status, 401);
+});
+
+test('a token does not revoke itself', async (t) => {
+  const api = await startApi(t);
+  const root = [...api.tokens.tokens.values()].find(({ token }) => token.name === 'root')?.token;
+  const { status, json } = await call(api, 'DELETE', `/v1/tokens/${root?.id}`);
+  t.is(status, 409);
+  t.is(json.code, 'conflict');
+  t.is((await call(api, 'GET', '/v1/proxies')).status, 200);
+});
+
+test('without Postgres, a token used lately still reads what needs no Postgres, and changes nothing', async (t) => {
+  const api = await startApi(t);
+  await call(api, 'GET', '/v1/proxies');
+  api.outage.down = true;
+  api.time.now += 60_000;
+  t.is((await call(api, 'GET', '/v1/proxies')).status, 200);
+  for (const [method, path, as] of [
+    ['GET', '/v1/entries', 'admin'],
+    ['POST', '/v1/entries', 'admin'],
+    ['GET', '/v1/proxies', 'auditor'],
+  ] as const) {
+    const { status, json, headers } = await call(api, method, path, { as });
+    t.is(status, 503, `${method} ${path}`);
+    t.is(json.code, 'database_unavailable');
+    t.regex(headers.get('retry-after') ?? '', /^[1-9]\d*$/);
+  }
+  api.time.now += 15 * 60_000;
+  t.is((await call(api, 'GET', '/v1/proxies')).status, 503);
+});
+
+test('a token is asked for again after some seconds, and once in that time', async (t) => {
+  const tokens = new MemoryTokens(new Outage());
+  const text = createTokenText('auditor');
+  await tokens.create(
+    { name: 'a', role: 'auditor', expiresAt: null, sha256: hashToken(text) },
+    'server:test',
+  );
+  let now = NOW;
+  const authenticator = new Authenticator(tokens, () => now);
+  for (let i = 0; i < 10; i++) await authenticator.authenticate(`Bearer ${text}`, true);
+  t.is(tokens.finds, 1);
+  now += 5000;
+  await tokens.revoke('token-1', 'server:test');
+  await t.throwsAsync(authenticator.authenticate(`Bearer ${text}`, true), { code: 'unauthenticated' });
+  t.is(tokens.finds, 2);
+});
+
+test('tokens are remembered up to a bound, the latest ones', async (t) => {
+  const tokens = new MemoryTokens(new Outage());
+  const authenticator = new Authenticator(tokens, () => NOW);
+  const texts = Array.from({ length: 300 }, () => createTokenText('auditor'));
+  for (const [i, text] of texts.entries()) {
+    await tokens.create(
+      { name: `t${i}`, role: 'auditor', expiresAt: null, sha256: hashToken(text) },
+      'server:test',
+    );
+    await authenticator.authenticate(`Bearer ${text}`, true);
+  }
+  tokens.finds = 0;
+  await authenticator.authenticate(`Bearer ${texts.at(-1)}`, true);
+  t.is(tokens.finds, 0);
+  await authenticator.authenticate(`Bearer ${texts[0]}`, true);
+  t.is(tokens.finds, 1);
+});
+
+test('text that has not the form of a token never reaches the store', async (t) => {
+  const tokens = new MemoryTokens(new Outage());
+  const authenticator = new Authenticator(tokens, () => NOW);
+  const text = createTokenText('admin');
+  const headers = [
+    undefined,
+    '',
+    'Bearer',
+    'Bearer ',
+    `Basic ${text}`,
+    text,
+    `Bearer ${text}x`,
+    `Bearer ${text} ${text}`,
+    `Bearer ${text.toUpperCase()}`,
+  ];
+  for (const header of headers)
+    await t.throwsAsync(authenticator.authenticate(header, true), { code: 'unauthenticated' }, header);
+  t.is(tokens.finds, 0);
+});
+
+test('the text of a token tells its role, has 256 random bits, and is new each time', (t) => {
+  const texts = Array.from({ length: 100 }, () => createTokenText('auditor'));
+  t.is(new Set(texts).size, 100);
+  for (const text of texts) {
+    t.true(isTokenText(text));
+    t.is(Buffer.from(text.replace('carnet_auditor_', ''), 'base64url').length, 32);
+  }
+});
+
+test('no token is written to the log, whatever becomes of the request', async (t) => {
+  const api = await startApi(t);
+  for (const as of ['auditor', 'admin', ...REFUSED] as const) {
+    await call(api, 'GET', `/v1/entries?token=${api.bearers[as]}`, { as });
+    await call(api, 'POST', '/v1/entries', { as, body: { id: api.bearers[as] } });
+  }
+  const { json } = await call(api, 'POST', '/v1/tokens', { body: { name: 'new', role: 'admin' } });
+  t.true(api.logged.length >= 15);
+  for (const text of [...Object.values(api.bearers), json.token])
+    if (text !== null) t.false(api.logged.join('').includes(text));
+});
