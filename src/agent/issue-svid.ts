@@ -1,0 +1,34 @@
+import { generateKeyPair } from 'node:crypto';
+import { promisify } from 'node:util';
+import type { Attestation } from '../attestation/attestation.ts';
+import type { Issue } from '../ca/issue-request.ts';
+import type { X509Svid } from '../delivery/holdings.ts';
+import type { Grant } from '../policy/entry.ts';
+import { buildCsr } from '../x509/build-csr.ts';
+
+const generate = promisify(generateKeyPair);
+
+/**
+ * The agent's part of an issuance: a new P-256 key, which never leaves this process but to its workload, and a
+ * CSR that proves it. `node` is the name under which it goes on record.
+ */
+export function createSvidIssuer(
+  issue: Issue,
+  node: string,
+): (grant: Grant, attestation: Attestation) => Promise<X509Svid> {
+  return async (grant, attestation) => {
+    const keyPair = await generate('ec', { namedCurve: 'P-256' });
+    const svid = await issue({
+      csr: buildCsr(keyPair),
+      grant,
+      attestation,
+      node,
+      requester: `agent:${node}`,
+    });
+    return {
+      ...svid,
+      entryId: grant.entryId,
+      privateKey: keyPair.privateKey.export({ format: 'der', type: 'pkcs8' }),
+    };
+  };
+}

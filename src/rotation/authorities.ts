@@ -1,0 +1,89 @@
+import type { SigningAuthority } from '../ca/authority.ts';
+import type { AuthorityStore, StoredAuthority } from '../ca/authority-store.ts';
+import type { KeyEncryptionKey } from '../ca/key-encryption-key.ts';
+import { openAuthority } from '../ca/open-authority.ts';
+import { CarnetError } from '../errors.ts';
+import { spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
+import type { TrustBundle } from '../identity/trust-bundle.ts';
+import { parseCertificate } from '../x509/certificate.ts';
+
+interface State {
+  readonly authorities: readonly StoredAuthority[];
+  readonly bundle: TrustBundle;
+  readonly issuing: SigningAuthority | null;
+}
+
+/** The authorities as this replica last read them, and the issuing CA with its key. */
+export class Authorities {
+  readonly #store: AuthorityStore;
+  readonly #kek: KeyEncryptionKey;
+  readonly #trustDomain: TrustDomain;
+  #state: State | null = null;
+
+  constructor(store: AuthorityStore, kek: KeyEncryptionKey, trustDomain: TrustDomain) {
+    this.#store = store;
+    this.#kek = kek;
+    this.#trustDomain = trustDomain;
+  }
+
+  /**
+   * Reads them anew; on a failure what was read before stays. Resolves to whether the bundle changed. Throws
+   * `config_invalid` for another trust domain's database, `key_unseal_failed` for another key-encryption key.
+   */
+  async refresh(): Promise<boolean> {
+    const authorities = await this.#store.list();
+    const bundle = await this.#store.bundle();
+    if (bundle === undefined) return false;
+    this.#checkTrustDomain(bundle.x509Authorities);
+    const before = this.#state;
+    const bundleChanged = before?.bundle.sequence !== bundle.sequence;
+    this.#state = {
+      authorities,
+      issuing: this.#open(authorities.find(({ kind, state }) => kind === 'issuing' && state === 'active')),
+      bundle:
+        before === null || bundleChanged ? { trustDomain: this.#trustDomain, ...bundle } : before.bundle,
+    };
+    return bundleChanged;
+  }
+
+  /** The issuing CA that signs leaves now. Throws `authority_unavailable`. */
+  active(): SigningAuthority {
+    const issuing = this.#state?.issuing ?? null;
+    if (issuing === null)
+      throw new CarnetError('authority_unavailable', 'there is no issuing CA yet: try again in a moment');
+    return issuing;
+  }
+
+  /** What is to be trusted now. Throws `authority_unavailable` before the first read. */
+  bundle(): TrustBundle {
+    if (this.#state === null)
+      throw new CarnetError(
+        'authority_unavailable',
+        'the trust bundle is not read yet: try again in a moment',
+      );
+    return this.#state.bundle;
+  }
+
+  list(): readonly StoredAuthority[] {
+    return this.#state?.authorities ?? [];
+  }
+
+  /** Keeps what is open already: a leaf template is made once for each signing authority. */
+  #open(stored: StoredAuthority | undefined): SigningAuthority | null {
+    if (stored === undefined) return null;
+    const open = this.#state?.issuing ?? null;
+    return open?.id === stored.id ? open : openAuthority(stored, this.#kek);
+  }
+
+  #checkTrustDomain(roots: readonly Uint8Array[]): void {
+    const ours = spiffeIdOf(this.#trustDomain, '');
+    for (const root of roots) {
+      const theirs = parseCertificate(root).subjectAltName?.value.uris[0];
+      if (theirs !== ours)
+        throw new CarnetError(
+          'config_invalid',
+          `this database belongs to ${theirs}, not to ${ours}: give its --trust-domain, or another database`,
+        );
+    }
+  }
+}
