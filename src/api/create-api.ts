@@ -8,10 +8,11 @@ import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import type { EntryStore } from '../policy/entry-store.ts';
 import { Authenticator } from './authenticate.ts';
 import { type AuthorityList, authorityRoutes } from './authorities.ts';
 import { bundleRoutes } from './bundle.ts';
-import { type EntryRouteDependencies, entryRoutes } from './entries.ts';
+import { entryRoutes } from './entries.ts';
 import { Gate } from './gate.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import { issuanceRoutes } from './issuances.ts';
@@ -23,8 +24,9 @@ import type { Route } from './route.ts';
 import type { TokenStore } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
 
-export interface ApiDependencies extends EntryRouteDependencies {
+export interface ApiDependencies {
   readonly trustDomain: TrustDomain;
+  readonly entries: EntryStore;
   readonly issuances: IssuanceQuery;
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
@@ -58,10 +60,10 @@ export function createApi(dependencies: ApiDependencies): Koa {
 
 /** Every endpoint there is. */
 export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenticator): Route[] {
-  const { tokens, clock } = dependencies;
+  const { tokens, clock, trustDomain } = dependencies;
   const routes = [
-    ...entryRoutes(dependencies),
-    ...issuanceRoutes(dependencies.issuances, dependencies.trustDomain),
+    ...entryRoutes(dependencies.entries, trustDomain),
+    ...issuanceRoutes(dependencies.issuances, trustDomain),
     ...authorityRoutes(dependencies.authorities),
     ...proxyRoutes(dependencies.proxies),
     ...bundleRoutes(dependencies.bundle),

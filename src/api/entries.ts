@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { CarnetError } from '../errors.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { RegistrationEntry } from '../policy/entry.ts';
 import type { EntryInput, EntryStore } from '../policy/entry-store.ts';
+import { parseEntry } from '../policy/parse-entry.ts';
 import { planEntries } from './entry-plan.ts';
 import { Duration, durationText, NameInput } from './fields.ts';
 import { cutPage, PAGE_QUERY, pageSchema } from './page.ts';
@@ -69,13 +71,7 @@ const ApplyResult = z
   })
   .meta({ id: 'EntriesApplied' });
 
-export interface EntryRouteDependencies {
-  readonly entries: EntryStore;
-  /** Parses the outside form. Throws `entry_invalid` and the codes of its parts. */
-  readonly parseEntry: (input: unknown) => EntryInput;
-}
-
-export function entryRoutes({ entries, parseEntry }: EntryRouteDependencies): Route[] {
+export function entryRoutes(entries: EntryStore, trustDomain: TrustDomain): Route[] {
   return [
     defineRoute({
       method: 'GET',
@@ -100,7 +96,8 @@ export function entryRoutes({ entries, parseEntry }: EntryRouteDependencies): Ro
       body: EntryInputBody,
       response: Entry,
       statuses: [201],
-      handle: async ({ body, caller }) => entryBody(await entries.create(parseEntry(body), caller.actor)),
+      handle: async ({ body, caller }) =>
+        entryBody(await entries.create(parseEntry(body, trustDomain), caller.actor)),
     }),
     defineRoute({
       method: 'POST',
@@ -116,7 +113,7 @@ export function entryRoutes({ entries, parseEntry }: EntryRouteDependencies): Ro
       maxBodyBytes: MAX_APPLY_BYTES,
       response: ApplyResult,
       handle: async ({ body, caller }) => {
-        const inputs = body.entries.map((input, i) => inList(i, () => parseEntry(input)));
+        const inputs = body.entries.map((input, i) => inList(i, () => parseEntry(input, trustDomain)));
         const plan = planEntries(await entries.list(), inputs, body.prune);
         if (body.dry_run)
           return {

@@ -13,7 +13,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 15_000;
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_HEADERS = 100;
 /** Operators, scrapers and probes; proxies come in by another door. Past it, a connection is closed at once. */
-const MAX_CONNECTIONS = 1000;
+const MAX_CONNECTIONS = 4000;
 
 export interface HttpServer {
   /** `http://127.0.0.1:8080`, with the port that was given when 0 was asked for. */
@@ -41,6 +41,12 @@ export async function serveHttp(
   server.maxHeadersCount = MAX_HEADERS;
   server.maxConnections = MAX_CONNECTIONS;
   server.setTimeout(IDLE_TIMEOUT_MS);
+  // Once closing, a connection whose request has ended would still be kept for its next one.
+  server.on('request', (_request, response) =>
+    response.once('close', () => {
+      if (!server.listening) setImmediate(() => server.closeIdleConnections());
+    }),
+  );
   server.on('drop', () => log.warn({ limit: MAX_CONNECTIONS }, 'http connection refused: too many'));
   await listen(server, address);
   return { url: urlOf(server), close: (graceMs) => close(server, graceMs) };

@@ -41,7 +41,7 @@ function answerProblem(ctx: Context, error: unknown, requestId: string): void {
   const retryAfter = retryAfterSeconds(error);
   ctx.status = problem.status;
   if (problem.code === 'unauthenticated') ctx.set('WWW-Authenticate', 'Bearer realm="carnet"');
-  if (retryAfter !== null && !ctx.response.has('Retry-After')) ctx.set('Retry-After', String(retryAfter));
+  if (retryAfter !== null && !ctx.res.hasHeader('Retry-After')) ctx.set('Retry-After', String(retryAfter));
   ctx.set('Content-Type', 'application/problem+json');
   ctx.body = `${JSON.stringify(problem)}\n`;
 }

@@ -11,13 +11,10 @@ import { createTokenText, hashToken } from '../../src/api/token-text.ts';
 import type { IssuanceDetail } from '../../src/audit/query.ts';
 import type { StoredAuthority } from '../../src/ca/authority-store.ts';
 import { Proxies } from '../../src/delivery/proxies.ts';
-import { parseDuration } from '../../src/duration.ts';
-import { CarnetError } from '../../src/errors.ts';
 import { parseSelector } from '../../src/identity/selector.ts';
-import { parseSpiffeId, parseTrustDomain, spiffeIdOf } from '../../src/identity/spiffe-id.ts';
+import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import type { EntryInput } from '../../src/policy/entry-store.ts';
 import { MemoryEntries, MemoryIssuances, MemoryTokens, Outage } from './memory-stores.ts';
 
 export const NOW = Date.parse('2026-03-10T12:00:00Z');
@@ -38,6 +35,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
   const clock = () => time.now;
   const authorities: StoredAuthority[] = [];
   const proxies = new Proxies(clock);
+  const metrics = createMetrics();
   const readiness: { now: Readiness } = { now: { ready: true, checks: [] } };
   const logged: string[] = [];
   const log = createLogger(
@@ -54,7 +52,6 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
   const app = createApi({
     ...stores,
     trustDomain: TRUST_DOMAIN,
-    parseEntry,
     authorities: {
       list: async () => {
         outage.check();
@@ -70,7 +67,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
         .map(({ certificate }) => certificate),
     }),
     readiness: () => readiness.now,
-    metrics: createMetrics(),
+    metrics,
     clock,
     log,
     loopback: true,
@@ -86,6 +83,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     authorities,
     proxies,
     readiness,
+    metrics,
     logged,
     bearers: tokens,
   };
@@ -170,28 +168,6 @@ export function assertDocumented(
 }
 
 export const ENTRY = { id: 'web', spiffe_id: '/web', selectors: ['unix:uid:1000'] };
-
-/** The outside form as policy/parse-entry.ts reads it, without its finer rules. */
-function parseEntry(input: unknown): EntryInput {
-  const entry = input as {
-    id?: string;
-    spiffe_id: string;
-    selectors: string[];
-    dns_names?: string[];
-    ttl?: string;
-  };
-  if (entry.selectors.length === 0)
-    throw new CarnetError('entry_invalid', 'an entry needs at least one selector');
-  return {
-    id: entry.id ?? null,
-    spiffeId: entry.spiffe_id.startsWith('/')
-      ? spiffeIdOf(TRUST_DOMAIN, entry.spiffe_id)
-      : parseSpiffeId(entry.spiffe_id),
-    selectors: entry.selectors.map(parseSelector),
-    dnsNames: entry.dns_names ?? [],
-    ttlSeconds: entry.ttl === undefined ? null : parseDuration(entry.ttl),
-  };
-}
 
 /** A certificate for answers that carry one; what it says is of no matter here. */
 export async function makeCertificate(name: string): Promise<Uint8Array> {

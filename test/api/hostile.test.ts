@@ -42,9 +42,8 @@ test('no query makes the server fail', async (t) => {
   });
   await fc.assert(
     fc.asyncProperty(fc.constantFrom(...LISTS), parameters, async (path, pairs) => {
-      const query = new URLSearchParams(
-        pairs.map(([name, value]) => [name.toWellFormed(), value.toWellFormed()]),
-      );
+      const query = new URLSearchParams();
+      for (const [name, value] of pairs) query.append(name.toWellFormed(), value.toWellFormed());
       const { status, json } = await call(api, 'GET', `${path}?${query}`);
       return status === 200 || (status === 400 && typeof json.code === 'string');
     }),
