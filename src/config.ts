@@ -168,6 +168,18 @@ export function addSettings(command: Command, settings: Settings): void {
   }
 }
 
+/** The flags that were given to a command, by their names without dashes. */
+export function flagsOf(command: Command): Map<string, string> {
+  const flags = new Map<string, string>();
+  for (const option of command.options) {
+    const attribute = option.attributeName();
+    if (command.getOptionValueSource(attribute) !== 'cli') continue;
+    const value: unknown = command.getOptionValue(attribute);
+    flags.set((option.long ?? '').replace(/^--/, ''), String(option.negate ? !value : value));
+  }
+  return flags;
+}
+
 /**
  * Reads the settings: `flags` (by flag, without dashes) over `env` over the file. Throws `config_invalid`,
  * naming the setting, where its value came from and what is wrong with it.
