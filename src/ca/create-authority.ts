@@ -1,0 +1,111 @@
+import { randomBytes } from 'node:crypto';
+import { CarnetError } from '../errors.ts';
+import { spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
+import { toHex } from '../x509/bytes.ts';
+import { parseCertificate } from '../x509/certificate.ts';
+import { lintAuthority } from '../x509/lint-authority.ts';
+import { keyIdentifier, parsePublicKey } from '../x509/public-key.ts';
+import { SERIAL_BYTES } from '../x509/serial.ts';
+import type { SigningAuthority } from './authority.ts';
+import { signAuthorityCertificate } from './authority-certificate.ts';
+import type { StoredAuthority } from './authority-store.ts';
+import type { KeyEncryptionKey } from './key-encryption-key.ts';
+import { type AuthorityProfile, ISSUING_CA, ROOT_CA } from './profile.ts';
+import { sealKey } from './seal.ts';
+import type { KeyAlgorithm } from './signer.ts';
+import { generatePrivateKey, softwareSigner } from './software-signer.ts';
+import { tryAuthority } from './trial-leaf.ts';
+import { validity } from './validity.ts';
+
+export interface AuthorityRequest {
+  readonly trustDomain: TrustDomain;
+  readonly keyAlgorithm: KeyAlgorithm;
+  readonly ttlSeconds: number;
+  readonly backdateSeconds: number;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** A new authority, `prepared`: as it is stored, and ready to sign. */
+export interface CreatedAuthority {
+  readonly stored: Omit<StoredAuthority, 'createdAt'>;
+  readonly signing: SigningAuthority;
+}
+
+/**
+ * Makes a self-signed root with a new key, which is sealed under `kek`. It has passed our lint and a trial
+ * leaf. Throws `invalid_argument` for a lifetime that the profile does not allow.
+ */
+export function createRoot(request: AuthorityRequest, kek: KeyEncryptionKey): Promise<CreatedAuthority> {
+  return createAuthority(ROOT_CA, null, request, kek);
+}
+
+/**
+ * Makes an issuing CA under `root`, likewise; it never outlives its root. Throws `authority_unavailable` where
+ * the root has not begun, has ended or ends too soon.
+ */
+export function createIssuing(
+  root: SigningAuthority,
+  request: AuthorityRequest,
+  kek: KeyEncryptionKey,
+): Promise<CreatedAuthority> {
+  if (root.kind !== 'root')
+    throw new CarnetError('invalid_argument', `authority ${root.id} is no root and signs no issuing CA`);
+  return createAuthority(ISSUING_CA, root, request, kek);
+}
+
+async function createAuthority(
+  profile: AuthorityProfile,
+  parent: SigningAuthority | null,
+  request: AuthorityRequest,
+  kek: KeyEncryptionKey,
+): Promise<CreatedAuthority> {
+  // 1. Decide how long it lives, before anything costs.
+  const { notBefore, notAfter } = validity(profile.lifetime, request, parent);
+  // 2. Make the key; all its names come from the key itself.
+  const pkcs8 = await generatePrivateKey(request.keyAlgorithm);
+  const signer = softwareSigner(pkcs8);
+  const publicKey = parsePublicKey(signer.publicKey);
+  const subjectKeyIdentifier = keyIdentifier(publicKey.octets);
+  const keyName = toHex(subjectKeyIdentifier.subarray(0, 4));
+  const id = `${profile.kind}-${keyName}`;
+  // 3. Build and sign the certificate, and hold it against our own rules.
+  const issuer = parent === null ? null : parseCertificate(parent.certificate);
+  const fields = {
+    serial: randomBytes(SERIAL_BYTES),
+    notBefore,
+    notAfter,
+    spki: publicKey.spki,
+    subjectKeyIdentifier,
+  };
+  const certificate = await signAuthorityCertificate(
+    { ...fields, profile, trustDomain: request.trustDomain, keyName },
+    issuer,
+    parent?.signer ?? signer,
+  );
+  const issuerCertificate = issuer ?? parseCertificate(certificate);
+  await lintAuthority(certificate, {
+    ...fields,
+    issuer: { certificate: issuerCertificate, publicKey: parsePublicKey(issuerCertificate.spki) },
+    spiffeId: spiffeIdOf(request.trustDomain, ''),
+    keyUsage: profile.keyUsage,
+    pathLength: profile.pathLength,
+  });
+  // 4. Let it sign once before anybody relies on it.
+  const parentId = parent?.id ?? id;
+  const authority = {
+    id,
+    kind: profile.kind,
+    state: 'prepared',
+    parentId,
+    certificate,
+    notBefore,
+    notAfter,
+  } as const;
+  const signing = { ...authority, signer, chain: parent === null ? [] : [certificate] };
+  await tryAuthority(signing, request.trustDomain);
+  // 5. Seal the key, and forget it but for the signer.
+  const sealedKey = sealKey(kek, id, pkcs8);
+  pkcs8.fill(0);
+  return { signing, stored: { ...authority, keyAlgorithm: request.keyAlgorithm, sealedKey } };
+}

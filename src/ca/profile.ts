@@ -1,0 +1,89 @@
+import type { TrustDomain } from '../identity/spiffe-id.ts';
+import type { KeyUsage } from '../x509/key-usage.ts';
+import { OID } from '../x509/oid.ts';
+import type { KeyKind } from '../x509/public-key.ts';
+import type { AuthorityKind } from './authority.ts';
+
+/** How long a certificate may live, and how long it does when nobody says. */
+export interface Lifetime {
+  readonly minSeconds: number;
+  readonly defaultSeconds: number;
+  readonly maxSeconds: number;
+}
+
+/** Everything that a leaf says beyond its identity, key and time. Neither a CSR nor a library has a word in it. */
+export interface LeafProfile {
+  readonly name: 'x509-svid';
+  readonly lifetime: Lifetime;
+  /** The kinds of public key that it may carry. */
+  readonly keyKinds: readonly KeyKind[];
+  readonly keyUsage: readonly KeyUsage[];
+  /** Dotted OIDs. */
+  readonly extKeyUsage: readonly string[];
+}
+
+/** Everything that a CA certificate says beyond its trust domain, key and time. */
+export interface AuthorityProfile {
+  readonly name: 'root-ca' | 'issuing-ca';
+  readonly kind: AuthorityKind;
+  readonly lifetime: Lifetime;
+  readonly keyUsage: readonly KeyUsage[];
+  /** How many CAs may follow below it (RFC 5280 §4.2.1.9). */
+  readonly pathLength: number;
+  /** The words before the key's name in its common name. */
+  readonly title: string;
+}
+
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+const YEAR = 365 * DAY;
+
+/**
+ * A workload's leaf (X509-SVID). Its subject is empty and so its SAN critical: no client that we know wants
+ * more, and a name there would be one more thing to trust. Key usage is digitalSignature for RSA too: all that
+ * keyEncipherment allows is TLS 1.2 without forward secrecy (X509-SVID §4.3: "usually they aren't needed").
+ * No Ed25519 leaves: Envoy (BoringSSL) neither loads nor, by default, accepts them in a handshake.
+ */
+export const X509_SVID: LeafProfile = {
+  name: 'x509-svid',
+  lifetime: { minSeconds: 1, defaultSeconds: HOUR, maxSeconds: 30 * DAY },
+  keyKinds: ['ec-p256', 'ec-p384', 'rsa'],
+  keyUsage: ['digitalSignature'],
+  extKeyUsage: [OID.serverAuth, OID.clientAuth],
+};
+
+/**
+ * Signs leaves and CRLs. No extended key usage, whose meaning in a CA differs between validators (X509-SVID
+ * §4.4), and no name constraints, because rustls-webpki refuses every URI name below a URI constraint (§4.2
+ * says MAY and urges caution).
+ */
+export const ISSUING_CA: AuthorityProfile = {
+  name: 'issuing-ca',
+  kind: 'issuing',
+  lifetime: { minSeconds: 10, defaultSeconds: 7 * DAY, maxSeconds: 5 * YEAR },
+  keyUsage: ['keyCertSign', 'cRLSign'],
+  pathLength: 0,
+  title: 'Carnet issuing CA',
+};
+
+/** Signs issuing CAs, and CRLs for them; one CA may follow, never two. */
+export const ROOT_CA: AuthorityProfile = {
+  name: 'root-ca',
+  kind: 'root',
+  lifetime: { minSeconds: 20, defaultSeconds: YEAR, maxSeconds: 30 * YEAR },
+  keyUsage: ['keyCertSign', 'cRLSign'],
+  pathLength: 1,
+  title: 'Carnet root',
+};
+
+/** RFC 5280 appendix A.1: ub-organization-name. */
+const MAX_ORGANIZATION = 64;
+
+/** A CA's subject as attributes in order: the trust domain, and a name that no other key of ours has. */
+export function authoritySubject(
+  profile: AuthorityProfile,
+  trustDomain: TrustDomain,
+  keyName: string,
+): Record<string, string[]>[] {
+  return [{ O: [trustDomain.slice(0, MAX_ORGANIZATION)] }, { CN: [`${profile.title} ${keyName}`] }];
+}
