@@ -80,7 +80,7 @@ export class EmbeddedPostgres {
     return this.#postmaster.pid;
   }
 
-  /** Stops the server; sessions still open are cut. Bounded: some 16 s at most. */
+  /** Stops the server; sessions still open are cut. Bounded: 9 s at most. */
   async stop(): Promise<void> {
     this.#run.stopping.abort();
     clearInterval(this.#logCheck);

@@ -19,9 +19,9 @@ const POLL_MS = 10;
 const START_TIMEOUT_MS = 120_000;
 /** Fast shutdown, immediate shutdown, and the kernel's word; each with the time that it is given. */
 const SHUTDOWN = [
-  ['SIGINT', 10_000],
-  ['SIGQUIT', 3_000],
-  ['SIGKILL', 3_000],
+  ['SIGINT', 5_000],
+  ['SIGQUIT', 2_000],
+  ['SIGKILL', 2_000],
 ] as const;
 
 export function logPathOf(cluster: Cluster): string {
