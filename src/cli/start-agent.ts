@@ -1,0 +1,145 @@
+import { Server } from '@grpc/grpc-js';
+import { CALLER_LIMITS, type CallerSocket, listenForCallers, SOCKET_MODE } from '../agent/caller-socket.ts';
+import { createSvidIssuer } from '../agent/issue-svid.ts';
+import { createUnixAttestor } from '../attestation/attest.ts';
+import type { Attestation } from '../attestation/attestation.ts';
+import type { Peer } from '../attestation/peer-credentials.ts';
+import type { Issue } from '../ca/issue-request.ts';
+import type { Clock } from '../clock.ts';
+import type { Holder } from '../delivery/holdings.ts';
+import { type Attachment, Instances, type IssueFailure } from '../delivery/instances.ts';
+import { Proxies } from '../delivery/proxies.ts';
+import { errorCodeOf } from '../errors.ts';
+import type { Selector } from '../identity/selector.ts';
+import type { TrustBundle } from '../identity/trust-bundle.ts';
+import type { Logger } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Grant } from '../policy/entry.ts';
+import { SERVER_OPTIONS } from '../sds/limits.ts';
+import { addSecretDiscoveryService } from '../sds/server.ts';
+
+export interface AgentOptions {
+  readonly socket: string;
+  /** This node's name on record. */
+  readonly node: string;
+  readonly issue: Issue;
+  readonly grantsOf: (selectors: readonly Selector[]) => readonly Grant[];
+  readonly bundle: () => TrustBundle;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Who is at the other end of a connection: by default the process that the kernel and /proc tell of. */
+  readonly attest?: (peer: Peer) => Promise<Attestation>;
+}
+
+/** The node's side: callers on the socket, what they hold, and what they said of it. */
+export interface Agent {
+  readonly instances: Instances;
+  readonly proxies: Proxies;
+  /** Streams are told to go, and cut after a second. */
+  close(): Promise<void>;
+}
+
+/** How often the wall clock is looked at for renewals. */
+const TICK_MS = 250;
+
+/** Starts this node's agent: from then on callers on the socket get what the entries grant them. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { clock, log, metrics } = options;
+  const proxies = new Proxies(clock);
+  const instances = new Instances({
+    issue: createSvidIssuer(options.issue, options.node),
+    grantsOf: options.grantsOf,
+    bundle: options.bundle,
+    clock,
+    random: Math.random,
+    onIssued: ({ identity, serial }, instance) =>
+      log.debug({ identity, serial, instance }, 'delivered a new leaf'),
+    onFailed: (failure) => reportFailure(failure, clock(), log, metrics),
+  });
+  const attestor = createUnixAttestor();
+  const attachments = new Map<Attestation, Attachment>();
+  const server = new Server(SERVER_OPTIONS);
+  let callers: CallerSocket | undefined;
+  const discovery = addSecretDiscoveryService(server, {
+    callerOf: (call) => holderOf(callers, call, instances, attachments),
+    observe: (protocol, holder) =>
+      proxies.connect(protocol, holder.instance, () =>
+        holder.current().svids.map(({ identity }) => identity),
+      ),
+    metrics: {
+      streams: (open) => metrics.sdsStreams.set(open),
+      pushed: () => metrics.sdsPushes.inc(),
+      acknowledged: () => metrics.sdsAcks.inc(),
+      rejected: () => metrics.sdsNacks.inc(),
+      refusedNames: (count) => metrics.sdsRefusedNames.inc(count),
+    },
+    log,
+  });
+  callers = await listenForCallers({
+    path: options.socket,
+    mode: SOCKET_MODE,
+    server,
+    attest: (peer) =>
+      (options.attest ?? attestor.attest)(peer).catch((error: unknown) => {
+        metrics.attestationFailures.inc();
+        throw error;
+      }),
+    onClosed: (attestation) => {
+      attachments.get(attestation)?.detach();
+      attachments.delete(attestation);
+    },
+    limits: CALLER_LIMITS,
+    log,
+    clock,
+  });
+  const timer = setInterval(() => instances.tick(), TICK_MS);
+  metrics.beforeScrape(() => {
+    const soonest = instances.soonestExpiry();
+    metrics.leafExpirySecondsMin.set(soonest === null ? Number.NaN : (soonest - clock()) / 1000);
+  });
+  return {
+    instances,
+    proxies,
+    close: async () => {
+      clearInterval(timer);
+      instances.close();
+      discovery.close();
+      await callers.close();
+      server.forceShutdown();
+      attestor.close();
+    },
+  };
+}
+
+/** All calls on one connection share a hold on their instance's certificates, until the connection closes. */
+function holderOf(
+  callers: CallerSocket | undefined,
+  call: { getPeer(): string },
+  instances: Instances,
+  attachments: Map<Attestation, Attachment>,
+): Holder {
+  if (callers === undefined) throw new Error('a call came before the socket listened');
+  const attestation = callers.attestationOf(call);
+  const attachment = attachments.get(attestation) ?? instances.attach(attestation);
+  attachments.set(attestation, attachment);
+  return attachment.holder;
+}
+
+/** The first failure in a row is worth a line, then each doubling: an outage doesn't flood the log. */
+function reportFailure(failure: IssueFailure, now: number, log: Logger, metrics: Metrics): void {
+  metrics.leafRenewalFailures.inc();
+  const { attempts, expiresAt, error, instance, identity } = failure;
+  if (!Number.isInteger(Math.log2(attempts))) return;
+  const known = errorCodeOf(error) !== 'internal';
+  log[known ? 'warn' : 'error'](
+    {
+      identity,
+      instance,
+      attempts,
+      secondsLeft: expiresAt === null ? null : Math.round((expiresAt - now) / 1000),
+      ...(known ? { code: errorCodeOf(error), reason: (error as Error).message } : { err: error }),
+    },
+    expiresAt === null ? 'no leaf could be issued' : 'a leaf could not be renewed; the old one serves',
+  );
+}

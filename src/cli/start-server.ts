@@ -1,0 +1,253 @@
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createApi } from '../api/create-api.ts';
+import type { Readiness } from '../api/health.ts';
+import { type HttpServer, serveHttp } from '../api/http-server.ts';
+import { isLoopback } from '../api/local-host.ts';
+import { BatchRecorder, RECORDER_LIMITS } from '../audit/record.ts';
+import { createIssue } from '../ca/issue.ts';
+import { loadKeyEncryptionKey } from '../ca/key-encryption-key.ts';
+import type { Clock } from '../clock.ts';
+import { formatAddress, type ServerConfig } from '../config.ts';
+import { PostgresAuthorityStore } from '../db/authorities.ts';
+import { openDataDir } from '../db/data-dir.ts';
+import { Database } from '../db/database.ts';
+import { startEmbeddedPostgres } from '../db/embedded.ts';
+import { PostgresEntryStore } from '../db/entries.ts';
+import { PostgresIssuanceQuery } from '../db/issuance-query.ts';
+import { insertIssuances } from '../db/issuances.ts';
+import { Listener, type Topic } from '../db/listen.ts';
+import { migrate } from '../db/migrate.ts';
+import { ensurePartitions } from '../db/partitions.ts';
+import { DatabaseProbe } from '../db/probe.ts';
+import { PostgresTokenStore } from '../db/tokens.ts';
+import { CarnetError, isRetryable } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { createMetrics, type Metrics } from '../metrics.ts';
+import { EntryIndex } from '../policy/entry-index.ts';
+import { type ApplyOptions, applyPlan } from '../rotation/apply.ts';
+import { Authorities } from '../rotation/authorities.ts';
+import { prepareFirstStart } from './first-start.ts';
+import { countedIssue } from './measure.ts';
+import { scheduleUpkeep } from './schedule.ts';
+import { type Agent, startAgent } from './start-agent.ts';
+
+export interface RunningServer {
+  /** Of the REST API. */
+  readonly url: string;
+  /** Null with `--no-agent`. */
+  readonly agentSocket: string | null;
+  /** Trusted now, DER. */
+  readonly roots: readonly Uint8Array[];
+  /** Stops everything in order and in bounded time. */
+  close(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly config: ServerConfig;
+  /** The key-encryption key's text where the environment has it. */
+  readonly keyEncryptionKeyText: string | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Gives the start up. */
+  readonly signal: AbortSignal;
+}
+
+const HTTP_GRACE_MS = 2_000;
+const RETRY_MIN_MS = 250;
+const RETRY_MAX_MS = 10_000;
+/** Records go on one connection at a time; the rest serves questions and changes. */
+const CONNECTIONS = 10;
+
+/**
+ * Starts a server and its node's agent, and resolves once both serve. A database that is away is waited for,
+ * with health and readiness already answering. Throws `config_invalid`, `data_dir_in_use`, `key_unseal_failed`.
+ */
+export async function startServer(options: StartOptions): Promise<RunningServer> {
+  const { config, clock, log } = options;
+  await using stack = new AsyncDisposableStack();
+  const metrics = createMetrics();
+  const dataDir = openDataDir(config.dataDir);
+  stack.defer(() => dataDir.close());
+  const keyEncryptionKey = await loadKeyEncryptionKey(
+    config.keyEncryptionKeyFile ?? join(dataDir.path, 'key-encryption-key'),
+    options.keyEncryptionKeyText,
+  );
+  const embedded = config.databaseUrl === null ? await startEmbeddedPostgres({ dataDir, log }) : null;
+  if (embedded !== null) stack.defer(() => embedded.stop());
+  const url = config.databaseUrl ?? embedded?.url ?? '';
+  const database = new Database({ url, name: 'server', maxConnections: CONNECTIONS, log });
+  stack.defer(() => database.close());
+
+  const entries = new PostgresEntryStore(database);
+  const tokens = new PostgresTokenStore(database);
+  const store = new PostgresAuthorityStore(database);
+  const authorities = new Authorities(store, keyEncryptionKey, config.trustDomain);
+  const apply: ApplyOptions = {
+    store,
+    keyEncryptionKey,
+    trustDomain: config.trustDomain,
+    schedule: { rootTtlMs: config.rootCaTtl * 1000, issuingTtlMs: config.issuingCaTtl * 1000 },
+    rootKeyType: config.rootKeyType,
+    issuingKeyType: config.issuingKeyType,
+    backdateSeconds: config.notBeforeBackdate,
+    clock,
+  };
+
+  const probe = new DatabaseProbe(database, (up, problem) => {
+    if (up) log.info('the database answers again');
+    else
+      log.error(
+        { problem },
+        'the database does not answer: nothing is issued; what was delivered keeps working',
+      );
+  });
+  stack.defer(() => probe.close());
+  let agent: Agent | null = null;
+  const readiness = (): Readiness => readinessOf(probe, authorities);
+  const http = await listenHttp(config, log, {
+    entries,
+    tokens,
+    issuances: new PostgresIssuanceQuery(database),
+    authorities: store,
+    proxies: () => agent?.proxies.list() ?? [],
+    bundle: () => (authorities.list().length === 0 ? undefined : authorities.bundle()),
+    readiness,
+    metrics,
+    clock,
+  });
+  stack.defer(() => http.close(HTTP_GRACE_MS));
+
+  await untilDatabaseAnswers(log, options.signal, async () => {
+    await migrate({ url, ownerUrl: config.databaseOwnerUrl, log });
+    await ensurePartitions(database);
+    for (const step of await applyPlan(apply, 'server:start')) log.info(step, 'authorities changed');
+    await authorities.refresh();
+    await prepareFirstStart(dataDir.path, config.trustDomain, tokens, entries);
+  });
+
+  let index = new EntryIndex(await entries.list());
+  const reload = async (topic: Topic): Promise<void> => {
+    if (topic === 'entries') {
+      index = new EntryIndex(await entries.list());
+      agent?.instances.entriesChanged();
+    } else if (await authorities.refresh()) agent?.instances.bundleChanged();
+  };
+  const recorder = new BatchRecorder(
+    (batch) => insertIssuances(database, batch),
+    RECORDER_LIMITS,
+    () => performance.now(),
+  );
+  stack.defer(() => recorder.close());
+  observe(metrics, { probe, recorder, authorities, clock });
+  stack.use(scheduleUpkeep({ apply, authorities, database, log }));
+  const issue = createIssue({
+    activeAuthority: () => authorities.active(),
+    recorder,
+    clock,
+    defaultTtlSeconds: config.leafTtl,
+    backdateSeconds: config.notBeforeBackdate,
+  });
+  if (!config.noAgent) {
+    const started = await startAgent({
+      socket: config.agentSocket ?? join(dataDir.path, 'agent.sock'),
+      node: config.nodeName ?? hostname(),
+      issue: countedIssue(issue, metrics),
+      grantsOf: (selectors) => index.authorize(selectors),
+      bundle: () => authorities.bundle(),
+      clock,
+      log,
+      metrics,
+    });
+    agent = started;
+    stack.defer(() => started.close());
+  }
+  const listener = new Listener({
+    url,
+    log,
+    random: Math.random,
+    wake: (topic) =>
+      void reload(topic).catch((error: unknown) =>
+        log.warn({ topic, err: error }, 'a change could not be read; it will be tried again'),
+      ),
+  });
+  stack.defer(() => listener.close());
+
+  const owned = stack.move();
+  return {
+    url: http.url,
+    agentSocket: config.noAgent ? null : (config.agentSocket ?? join(dataDir.path, 'agent.sock')),
+    roots: authorities.bundle().x509Authorities,
+    close: () => owned.disposeAsync(),
+  };
+}
+
+type HttpParts = Omit<Parameters<typeof createApi>[0], 'trustDomain' | 'log' | 'loopback'>;
+
+async function listenHttp(config: ServerConfig, log: Logger, parts: HttpParts): Promise<HttpServer> {
+  const { trustDomain, httpAddr } = config;
+  const app = createApi({ ...parts, trustDomain, log, loopback: isLoopback(httpAddr.host) });
+  try {
+    return await serveHttp(app, httpAddr, log);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === 'EADDRINUSE' ? 'something listens there already' : String(code);
+    throw new CarnetError(
+      'config_invalid',
+      `--http-addr ${formatAddress(httpAddr)} can't be had: ${why}; give another`,
+      { cause: error },
+    );
+  }
+}
+
+/** Runs `work` again and again while it fails for what may pass, with back-off. */
+async function untilDatabaseAnswers(
+  log: Logger,
+  signal: AbortSignal,
+  work: () => Promise<void>,
+): Promise<void> {
+  for (let delayMs = RETRY_MIN_MS; ; delayMs = Math.min(RETRY_MAX_MS, delayMs * 2)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isRetryable(error)) throw error;
+      log.warn({ reason: (error as Error).message }, 'the database cannot be used yet; trying again');
+    }
+    await sleep(delayMs * (0.5 + Math.random() / 2), undefined, { signal });
+  }
+}
+
+function readinessOf(probe: DatabaseProbe, authorities: Authorities): Readiness {
+  let authority = 'an issuing CA signs';
+  let canSign = true;
+  try {
+    authorities.active();
+  } catch (error) {
+    authority = (error as Error).message;
+    canSign = false;
+  }
+  const checks = [
+    { name: 'database', ok: probe.problem === null, detail: probe.problem ?? 'it answers' },
+    { name: 'authority', ok: canSign, detail: authority },
+  ];
+  return { ready: checks.every(({ ok }) => ok), checks };
+}
+
+interface Observed {
+  readonly probe: DatabaseProbe;
+  readonly recorder: BatchRecorder;
+  readonly authorities: Authorities;
+  readonly clock: Clock;
+}
+
+/** Metrics that show a state, taken when they are asked for. */
+function observe(metrics: Metrics, { probe, recorder, authorities }: Observed): void {
+  metrics.beforeScrape(() => {
+    metrics.databaseUp.set(probe.problem === null ? 1 : 0);
+    metrics.recordQueueLength.set(recorder.queued);
+    metrics.authorityExpiry.reset();
+    for (const { id, kind, state, notAfter } of authorities.list())
+      if (state !== 'retired') metrics.authorityExpiry.set({ kind, id }, notAfter.getTime() / 1000);
+  });
+}
