@@ -109,10 +109,7 @@ class Changes implements AuthorityTransaction {
       [rootIds],
     );
     if (rows.length === 0)
-      throw new CarnetError(
-        'not_found',
-        `not all of these are authorities, or there is none: ${rootIds.join(', ')}`,
-      );
+      throw new CarnetError('not_found', `not all of these are authorities: ${rootIds.join(', ')}`);
     this.topics.add('bundle');
   }
 
