@@ -31,6 +31,8 @@ const Authority = z
   })
   .meta({ id: 'Authority' });
 
+export type AuthorityBody = z.output<typeof Authority>;
+
 /** Not paged: there are as many as rotations in the history, some dozens a year. */
 const AuthorityList = z.strictObject({ items: z.array(Authority) }).meta({ id: 'AuthorityList' });
 

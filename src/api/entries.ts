@@ -71,6 +71,10 @@ const ApplyResult = z
   })
   .meta({ id: 'EntriesApplied' });
 
+export type EntryBody = z.output<typeof Entry>;
+export type AppliedEntryBody = z.output<typeof AppliedEntry>;
+export type ApplyResultBody = z.output<typeof ApplyResult>;
+
 export function entryRoutes(entries: EntryStore, trustDomain: TrustDomain): Route[] {
   return [
     defineRoute({

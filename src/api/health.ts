@@ -23,6 +23,8 @@ const ReadinessBody = z
   })
   .meta({ id: 'Readiness' });
 
+export type ReadinessBody = z.output<typeof ReadinessBody>;
+
 export function healthRoutes(readiness: () => Readiness, metrics: Metrics): Route[] {
   return [
     defineRoute({

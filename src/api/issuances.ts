@@ -41,6 +41,9 @@ const IssuanceDetails = z
   })
   .meta({ id: 'IssuanceDetails' });
 
+export type IssuanceBody = z.output<typeof Issuance>;
+export type IssuanceDetailsBody = z.output<typeof IssuanceDetails>;
+
 const IssuanceQueryParameters = z.strictObject({
   identity: TextInput.optional().meta({ description: 'A whole SPIFFE ID, or a path in our trust domain' }),
   instance: TextInput.optional(),

@@ -34,6 +34,9 @@ const ProxyBody = z
   })
   .meta({ id: 'Proxy' });
 
+export type ProxyBody = z.output<typeof ProxyBody>;
+export type ProxyResourceBody = z.output<typeof ProxyResourceBody>;
+
 export function proxyRoutes(proxies: () => readonly ProxyView[]): Route[] {
   return [
     defineRoute({

@@ -38,6 +38,9 @@ const TokenInput = z
   })
   .meta({ id: 'TokenInput' });
 
+export type TokenBody = z.output<typeof TokenBody>;
+export type CreatedTokenBody = z.output<typeof CreatedToken>;
+
 export interface TokenRouteDependencies {
   readonly tokens: TokenStore;
   readonly clock: Clock;

@@ -1,0 +1,167 @@
+import type { AuthorityBody } from '../api/authorities.ts';
+import type { ReadinessBody } from '../api/health.ts';
+import { isLoopback } from '../api/local-host.ts';
+import type { ProxyBody } from '../api/proxies.ts';
+import { relativeTime, shortTime } from './times.ts';
+
+/** One thing that the doctor looked at. */
+export interface Finding {
+  readonly check: string;
+  readonly level: 'ok' | 'warn' | 'fail';
+  readonly detail: string;
+  /** What to do; null where nothing is to be done. */
+  readonly advice: string | null;
+}
+
+/** A leaf begins 30 s in the past: a larger difference makes new certificates not yet valid somewhere. */
+const MAX_CLOCK_SKEW_MS = 30_000;
+const WARN_CLOCK_SKEW_MS = 5000;
+/** An authority is renewed long before a fifth of its life is left: if not, the renewal fails. */
+const LOW_LIFE = 0.2;
+/** An acknowledgement takes milliseconds. */
+const SLOW_ACK_MS = 60_000;
+/** More findings of one kind than this are only counted. */
+const MAX_NAMED = 10;
+
+export function diagnoseClock(serverDate: string | null, now: number): Finding {
+  // The Date header has whole seconds, cut off.
+  const skewMs = serverDate === null ? Number.NaN : Date.parse(serverDate) + 500 - now;
+  if (Number.isNaN(skewMs)) return finding('clock', 'warn', 'the server told no time', null);
+  const seconds = (Math.abs(skewMs) / 1000).toFixed(0);
+  if (Math.abs(skewMs) < WARN_CLOCK_SKEW_MS)
+    return finding('clock', 'ok', "the server's clock and ours agree", null);
+  return finding(
+    'clock',
+    Math.abs(skewMs) < MAX_CLOCK_SKEW_MS ? 'warn' : 'fail',
+    `the server's clock is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} ours`,
+    'synchronise both (NTP): certificates are dated by the server and checked by each proxy',
+  );
+}
+
+export function diagnoseReadiness({ ready, checks }: ReadinessBody): Finding[] {
+  const bad = checks.filter(({ ok }) => !ok);
+  return [
+    finding(
+      'ready',
+      ready ? 'ok' : 'fail',
+      ready ? 'the server can issue' : 'the server can not issue; what is delivered keeps working',
+      ready ? null : `mend ${bad.map(({ name }) => name).join(', ') || 'what its log says'}`,
+    ),
+    ...checks.map(({ name, ok, detail }) => finding(name, ok ? 'ok' : 'fail', detail, null)),
+  ];
+}
+
+/** `mode` is the file's, with its type bits. */
+export function diagnoseTokenFile(file: string, mode: number): Finding {
+  const permissions = mode & 0o777;
+  if ((permissions & 0o077) === 0) return finding('token file', 'ok', `${file} is for its owner alone`, null);
+  return finding(
+    'token file',
+    'fail',
+    `${file} has the mode ${permissions.toString(8).padStart(4, '0')}: others can read or change it`,
+    `chmod 600 ${file}, then replace the token: carnet token create, carnet token revoke`,
+  );
+}
+
+export function diagnoseTransport(server: string): Finding[] {
+  const { protocol, hostname } = new URL(server);
+  if (protocol === 'https:' || isLoopback(hostname.replace(/^\[|\]$/g, ''))) return [];
+  const advice = 'put a TLS proxy before the server, or use a tunnel: ssh -L 8080:127.0.0.1:8080 HOST';
+  return [finding('transport', 'warn', `${server} takes the token over the network in the clear`, advice)];
+}
+
+export function diagnoseAuthorities(authorities: readonly AuthorityBody[], now: number): Finding[] {
+  const inUse = authorities.filter(({ state }) => state !== 'retired' && state !== 'prepared');
+  const missing = (['root', 'issuing'] as const).filter(
+    (kind) => !inUse.some((authority) => authority.kind === kind && authority.state === 'active'),
+  );
+  return [
+    ...missing.map((kind) =>
+      finding('authorities', 'fail', `there is no active ${kind} CA`, 'see the log of the server'),
+    ),
+    ...inUse.map((authority) => diagnoseAuthority(authority, now)),
+  ];
+}
+
+function diagnoseAuthority({ id, state, not_before, not_after }: AuthorityBody, now: number): Finding {
+  const [begin, end] = [Date.parse(not_before), Date.parse(not_after)];
+  const left = (end - now) / (end - begin);
+  const detail = `${id} is ${state} until ${shortTime(not_after)} (${relativeTime(not_after, now)})`;
+  if (state === 'tainted')
+    return finding('authorities', 'warn', detail, 'finish its replacement: carnet root status');
+  if (state === 'active' && left <= 0)
+    return finding(
+      'authorities',
+      'fail',
+      detail,
+      'nothing can be issued under it: see the log of the server',
+    );
+  if (state === 'active' && left < LOW_LIFE)
+    return finding('authorities', 'warn', detail, 'its renewal is late: see the log of the server');
+  return finding('authorities', 'ok', detail, null);
+}
+
+export function diagnoseProxies(proxies: readonly ProxyBody[], now: number): Finding[] {
+  const troubles = proxies.flatMap((proxy) => diagnoseProxy(proxy, now));
+  if (troubles.length === 0)
+    return [finding('proxies', 'ok', `${proxies.length} connected, none waits or refused anything`, null)];
+  const more = troubles.length - MAX_NAMED;
+  const rest =
+    more > 0 ? [finding('proxies', 'warn', `and ${more} more findings`, 'see carnet proxies')] : [];
+  return [...troubles.slice(0, MAX_NAMED), ...rest];
+}
+
+function diagnoseProxy(proxy: ProxyBody, now: number): Finding[] {
+  const name = proxy.node_id ?? proxy.instance;
+  const found: Finding[] = [];
+  if (proxy.waiting.length > 0)
+    found.push(
+      finding(
+        'proxies',
+        'warn',
+        `${name} waits for ${proxy.waiting.join(', ')}`,
+        'is there an entry that grants it? carnet entry list',
+      ),
+    );
+  for (const resource of proxy.resources) {
+    const { name: resourceName, last_error: error, expires_at, sent_at } = resource;
+    const acknowledged = resource.version_acknowledged === resource.version_sent;
+    if (expires_at !== null && Date.parse(expires_at) <= now)
+      found.push(
+        finding(
+          'proxies',
+          'fail',
+          `${name} holds ${resourceName}, which ended ${relativeTime(expires_at, now)}`,
+          'its renewal fails: see the readiness above and the log of the server',
+        ),
+      );
+    if (error !== null)
+      found.push(
+        finding(
+          'proxies',
+          'fail',
+          `${name} refused ${resourceName} version ${error.version}: ${error.message}`,
+          'it keeps the version before: mend what it says before that ends',
+        ),
+      );
+    else if (!acknowledged && sent_at !== null && now - Date.parse(sent_at) > SLOW_ACK_MS)
+      found.push(
+        finding(
+          'proxies',
+          'warn',
+          `${name} has not acknowledged ${resourceName}, sent ${relativeTime(sent_at, now)}`,
+          'is the proxy overloaded or stopped?',
+        ),
+      );
+  }
+  return found;
+}
+
+export function finding(
+  check: string,
+  level: Finding['level'],
+  detail: string,
+  advice: string | null,
+): Finding {
+  return { check, level, detail, advice };
+}

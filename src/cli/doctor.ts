@@ -1,0 +1,89 @@
+import { stat } from 'node:fs/promises';
+import type { Command } from 'commander';
+import type { AuthorityBody } from '../api/authorities.ts';
+import type { ReadinessBody } from '../api/health.ts';
+import type { ProxyBody } from '../api/proxies.ts';
+import { CarnetError } from '../errors.ts';
+import type { Client } from './client.ts';
+import {
+  diagnoseAuthorities,
+  diagnoseClock,
+  diagnoseProxies,
+  diagnoseReadiness,
+  diagnoseTokenFile,
+  diagnoseTransport,
+  type Finding,
+  finding,
+} from './diagnose.ts';
+import { clientOf, type OperatorFlags, operatorCommand } from './operator.ts';
+import { coloured, PROCESS_TERMINAL, printable, type Terminal, writeJson, writeLine } from './output.ts';
+
+const COLOURS = { ok: 'green', warn: 'yellow', fail: 'red' } as const;
+
+/** `carnet doctor`: exits 1 when anything failed. */
+export function doctorCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
+  return operatorCommand('doctor')
+    .description('look at the server, its database, authorities and proxies, and say what to do')
+    .addHelpText('after', '\nExample:\n  $ carnet doctor --json | jq -c \'select(.level != "ok")\'')
+    .action(async (flags: OperatorFlags) => {
+      const findings = await examine(clientOf(flags, terminal), terminal);
+      for (const one of findings) {
+        if (flags.json === true) writeJson(terminal, one);
+        else writeFinding(terminal, one);
+      }
+      const failed = findings.filter(({ level }) => level === 'fail').length;
+      if (failed > 0) throw new CarnetError('unavailable', `${failed} of ${findings.length} checks failed`);
+    });
+}
+
+async function examine(client: Client, terminal: Terminal): Promise<Finding[]> {
+  const tokenFile = await attempt('token file', async () => {
+    const { mode } = await stat(client.tokenFile).catch(() => {
+      throw new CarnetError('not_found', `${client.tokenFile} is not there: give --data-dir or --token-file`);
+    });
+    return [diagnoseTokenFile(client.tokenFile, mode)];
+  });
+  const server = await attempt('server', async () => {
+    const { headers } = await client.probe('/healthz', [200]);
+    return [
+      finding('server', 'ok', `${client.server} answers`, null),
+      ...diagnoseTransport(client.server),
+      diagnoseClock(headers.get('date'), terminal.clock()),
+    ];
+  });
+  // Without a server there is nothing more to ask, and one cause need not be told four times.
+  if (server.some(({ check, level }) => check === 'server' && level === 'fail'))
+    return [...server, ...tokenFile];
+  return [
+    ...server,
+    ...(await attempt('ready', async () =>
+      diagnoseReadiness((await client.probe<ReadinessBody>('/readyz', [200, 503])).json),
+    )),
+    ...tokenFile,
+    ...(await attempt('authorities', async () => {
+      const { items } = await client.get<{ items: AuthorityBody[] }>('/v1/authorities');
+      return diagnoseAuthorities(items, terminal.clock());
+    })),
+    ...(await attempt('proxies', async () => {
+      const proxies: ProxyBody[] = [];
+      for await (const page of client.pages<ProxyBody>('/v1/proxies')) proxies.push(...page);
+      return diagnoseProxies(proxies, terminal.clock());
+    })),
+  ];
+}
+
+/** A check that can't be made has failed, by the reason why. */
+async function attempt(check: string, examineIt: () => Promise<Finding[]>): Promise<Finding[]> {
+  try {
+    return await examineIt();
+  } catch (error) {
+    if (!(error instanceof CarnetError)) throw error;
+    return [finding(check, 'fail', error.message, null)];
+  }
+}
+
+function writeFinding(terminal: Terminal, { check, level, detail, advice }: Finding): void {
+  const word = coloured(terminal, COLOURS[level], level.padEnd(4));
+  writeLine(terminal, `${word}  ${check.padEnd(11)}  ${printable(detail)}`);
+  if (advice !== null) writeLine(terminal, `${' '.repeat(19)}-> ${printable(advice)}`);
+}

@@ -1,0 +1,73 @@
+import test from 'ava';
+import { auditCommand } from '../../src/cli/audit.ts';
+import { makeCertificate, makeIssuance, NOW } from '../api/harness.ts';
+import { jsonLines, lines, runCommand, startOperator } from './harness.ts';
+
+test('audit search passes each filter on, and reads dates and how long ago', async (t) => {
+  const { env, api } = await startOperator(t);
+  const filters = [
+    '--instance',
+    'container:1',
+    '--serial',
+    'AB:CD',
+    '--node',
+    'n',
+    '--entry',
+    'e',
+    '--authority',
+    'a',
+  ];
+  const times = ['--from', '24h', '--to', '2026-03-11'];
+  const { code } = await runCommand(auditCommand, ['search', '--identity', '/web', ...filters, ...times], {
+    env,
+  });
+  t.is(code, 0);
+  t.deepEqual(api.issuances.searches, [
+    {
+      identity: 'spiffe://carnet.local/web',
+      instance: 'container:1',
+      serial: 'abcd',
+      node: 'n',
+      entry: 'e',
+      authority: 'a',
+      from: new Date(NOW - 86_400_000),
+      to: new Date('2026-03-11T00:00:00Z'),
+    },
+  ]);
+});
+
+test('audit search shows a page and says how to go on; --all shows all', async (t) => {
+  const { env, api } = await startOperator(t);
+  const certificate = await makeCertificate('leaf');
+  for (let i = 0; i < 1500; i++) api.issuances.issuances.push(makeIssuance(i, certificate));
+  const page = await runCommand(auditCommand, ['search', '--limit', '2'], { env });
+  t.deepEqual(lines(page.stdout), [
+    'RECORDED              IDENTITY                   SERIAL                            EXPIRES               INSTANCE     NODE',
+    '2026-03-10 12:00:00Z  spiffe://carnet.local/web  00000000000000000000000000000000  2026-03-10 13:00:00Z  container:0  node-1',
+    '2026-03-10 11:59:59Z  spiffe://carnet.local/api  00000000000000000000000000000001  2026-03-10 13:00:00Z  container:1  node-1',
+  ]);
+  t.is(page.stderr, 'there are more: repeat with --cursor 2, or with --all\n');
+  const all = await runCommand(auditCommand, ['search', '--all', '--json'], { env });
+  t.is(new Set(jsonLines(all.stdout).map(({ serial }) => serial)).size, 1500);
+  t.is(all.stderr, '');
+});
+
+test('audit show shows the certificate, who vouched and which entry granted it', async (t) => {
+  const { env, api } = await startOperator(t);
+  api.issuances.issuances.push(makeIssuance(0xab, await makeCertificate('leaf')));
+  const serial = 'ab'.padStart(32, '0');
+  const { stdout, code } = await runCommand(auditCommand, ['show', serial], { env });
+  t.is(code, 0);
+  for (const line of [
+    /^Serial {15}0{30}ab$/m,
+    /^Granted by {11}web version 1: spiffe:\/\/carnet\.local\/web$/m,
+    /^Evidence uid {9}1000$/m,
+    /^Requested by {9}agent:node-1$/m,
+    /^-----BEGIN CERTIFICATE-----$/m,
+  ])
+    t.regex(stdout, line);
+  const json = await runCommand(auditCommand, ['show', serial, '--json'], { env });
+  t.is(JSON.parse(json.stdout).serial, serial);
+  const missing = await runCommand(auditCommand, ['show', '00'], { env });
+  t.deepEqual([missing.code, missing.stdout], [1, '']);
+});

@@ -1,0 +1,149 @@
+import test from 'ava';
+import type { AuthorityBody } from '../../src/api/authorities.ts';
+import type { ProxyBody, ProxyResourceBody } from '../../src/api/proxies.ts';
+import {
+  diagnoseAuthorities,
+  diagnoseClock,
+  diagnoseProxies,
+  diagnoseTokenFile,
+  diagnoseTransport,
+  type Finding,
+} from '../../src/cli/diagnose.ts';
+import { NOW } from '../api/harness.ts';
+
+const DAY_MS = 86_400_000;
+const at = (ms: number): string => new Date(NOW + ms).toISOString();
+const levels = (findings: readonly Finding[]): string[] => findings.map(({ level }) => level);
+
+for (const [skewSeconds, level] of [
+  [0, 'ok'],
+  [4, 'ok'],
+  [10, 'warn'],
+  [-10, 'warn'],
+  [60, 'fail'],
+  [-3600, 'fail'],
+] as const)
+  test(`a server whose clock is ${skewSeconds} s off is ${level}`, (t) => {
+    const header = new Date(NOW + skewSeconds * 1000).toUTCString();
+    t.is(diagnoseClock(header, NOW).level, level);
+  });
+
+test('a server that tells no time is a warning', (t) => {
+  t.is(diagnoseClock(null, NOW).level, 'warn');
+  t.is(diagnoseClock('soon', NOW).level, 'warn');
+});
+
+for (const [mode, level] of [
+  [0o600, 'ok'],
+  [0o400, 'ok'],
+  [0o640, 'fail'],
+  [0o604, 'fail'],
+  [0o602, 'fail'],
+  [0o644, 'fail'],
+] as const)
+  test(`a token file of mode ${mode.toString(8)} is ${level}`, (t) => {
+    t.is(diagnoseTokenFile('admin.token', 0o100000 | mode).level, level);
+  });
+
+for (const [server, warned] of [
+  ['http://127.0.0.1:8080', false],
+  ['http://localhost:8080', false],
+  ['http://[::1]:8080', false],
+  ['https://carnet.example', false],
+  ['http://carnet.example', true],
+  ['http://10.0.0.1:8080', true],
+] as const)
+  test(`a token ${warned ? 'is in the clear' : 'is safe'} on its way to ${server}`, (t) => {
+    t.is(diagnoseTransport(server).length, warned ? 1 : 0);
+  });
+
+const ROOT: AuthorityBody = {
+  id: 'root-1',
+  kind: 'root',
+  state: 'active',
+  parent: 'root-1',
+  key_algorithm: 'ec-p256',
+  not_before: at(-10 * DAY_MS),
+  not_after: at(90 * DAY_MS),
+  created_at: at(-10 * DAY_MS),
+  certificate_sha256: '00',
+  certificate: '',
+};
+const ISSUING: AuthorityBody = { ...ROOT, id: 'issuing-1', kind: 'issuing' };
+
+for (const [title, authorities, expected] of [
+  ['both kinds active', [ROOT, ISSUING], ['ok', 'ok']],
+  ['none', [], ['fail', 'fail']],
+  ['no active issuing CA', [ROOT, { ...ISSUING, state: 'draining' }], ['fail', 'ok', 'ok']],
+  ['an issuing CA that has ended', [ROOT, { ...ISSUING, not_after: at(-1) }], ['ok', 'fail']],
+  ['an issuing CA late in its life', [ROOT, { ...ISSUING, not_after: at(DAY_MS) }], ['ok', 'warn']],
+  ['a tainted one beside', [ROOT, ISSUING, { ...ROOT, state: 'tainted' }], ['ok', 'ok', 'warn']],
+  [
+    'a draining one that has ended',
+    [ROOT, ISSUING, { ...ROOT, state: 'draining', not_after: at(-1) }],
+    ['ok', 'ok', 'ok'],
+  ],
+  [
+    'retired and prepared ones, which are not in use',
+    [ROOT, ISSUING, { ...ROOT, state: 'retired' }, { ...ROOT, state: 'prepared' }],
+    ['ok', 'ok'],
+  ],
+] as const)
+  test(`authorities with ${title}: ${expected.join(', ')}`, (t) => {
+    t.deepEqual(levels(diagnoseAuthorities(authorities, NOW)), [...expected]);
+  });
+
+const HELD: ProxyResourceBody = {
+  name: 'default',
+  version_sent: '2',
+  sent_at: at(-DAY_MS),
+  version_acknowledged: '2',
+  acknowledged_at: at(-DAY_MS),
+  last_error: null,
+  expires_at: at(1000),
+};
+const PROXY: ProxyBody = {
+  id: '1',
+  protocol: 'sds',
+  instance: 'container:1',
+  connected_at: at(-DAY_MS),
+  node_id: 'envoy-1',
+  node_cluster: null,
+  user_agent: null,
+  identities: [],
+  resources: [HELD],
+  waiting: [],
+};
+
+const PROXIES: [title: string, proxy: ProxyBody, expected: Finding['level'][]][] = [
+  ['holds all', PROXY, ['ok']],
+  ['waits', { ...PROXY, waiting: ['x'] }, ['warn']],
+  ['holds what has ended', { ...PROXY, resources: [{ ...HELD, expires_at: at(0) }] }, ['fail']],
+  [
+    'has refused',
+    {
+      ...PROXY,
+      resources: [
+        { ...HELD, version_acknowledged: '1', last_error: { version: '2', message: 'no', at: at(0) } },
+      ],
+    },
+    ['fail'],
+  ],
+  ['acknowledges late', { ...PROXY, resources: [{ ...HELD, version_acknowledged: '1' }] }, ['warn']],
+  [
+    'was sent something just now',
+    { ...PROXY, resources: [{ ...HELD, version_acknowledged: null, sent_at: at(-1000) }] },
+    ['ok'],
+  ],
+];
+
+for (const [title, proxy, expected] of PROXIES)
+  test(`a proxy that ${title}: ${expected.join(', ')}`, (t) => {
+    t.deepEqual(levels(diagnoseProxies([proxy], NOW)), expected);
+  });
+
+test('of many proxies in trouble ten are named and the others counted', (t) => {
+  const findings = diagnoseProxies(Array<ProxyBody>(50).fill({ ...PROXY, waiting: ['x'] }), NOW);
+  t.is(findings.length, 11);
+  t.is(findings.at(-1)?.detail, 'and 40 more findings');
+});

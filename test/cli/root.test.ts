@@ -1,0 +1,22 @@
+import test from 'ava';
+import { rootCommand } from '../../src/cli/root.ts';
+import { makeAuthority, NOW } from '../api/harness.ts';
+import { jsonLines, lines, runCommand, startOperator } from './harness.ts';
+
+test('root status shows each authority, its key and end', async (t) => {
+  const { env, api } = await startOperator(t);
+  const notAfter = new Date(NOW + 5 * 86_400_000);
+  api.authorities.push(await makeAuthority());
+  api.authorities.push(await makeAuthority({ id: 'issuing-0a0b0c0d', kind: 'issuing', notAfter }));
+  const { stdout } = await runCommand(rootCommand, ['status'], { env });
+  t.deepEqual(lines(stdout), [
+    'ID                STATE   KEY      SIGNED BY      EXPIRES',
+    'root-01020304     active  ec-p256  itself         2027-03-10 12:00:00Z  in 365d',
+    'issuing-0a0b0c0d  active  ec-p256  root-01020304  2026-03-15 12:00:00Z  in 5d',
+  ]);
+  const json = await runCommand(rootCommand, ['status', '--json'], { env });
+  t.deepEqual(
+    jsonLines(json.stdout).map(({ id }) => id),
+    ['root-01020304', 'issuing-0a0b0c0d'],
+  );
+});
