@@ -168,5 +168,7 @@ export class CallerSocket {
       this.#options.onClosed?.(attestation);
     });
     this.#injector.injectConnection(socket);
+    // The HTTP/2 session now gets what is read; reading itself is still ours to begin.
+    socket.resume();
   }
 }
