@@ -1,0 +1,83 @@
+import { isDeepStrictEqual } from 'node:util';
+import { CarnetError } from '../errors.ts';
+import { createAccounts } from './accounts.ts';
+import type { Attestation } from './attestation.ts';
+import { ExecutableReader } from './executable-reader.ts';
+import type { Peer } from './peer-credentials.ts';
+import { type ProcessFacts, readBootId, readProcess, readUnmappedId, TICKS_PER_SECOND } from './process.ts';
+import { unixAttestation } from './unix.ts';
+
+export interface UnixAttestorOptions {
+  /** Where procfs is mounted; must show the processes that connect. */
+  readonly procRoot: string;
+  readonly passwdFile: string;
+  readonly groupFile: string;
+  /** For one caller, its turn in the queue included. */
+  readonly timeoutMs: number;
+  /** For reading one executable. */
+  readonly readTimeoutMs: number;
+}
+
+/** Ours. Reading the largest executable takes about a second; a burst of callers waits for a few of them. */
+export const UNIX_ATTESTOR_DEFAULTS: UnixAttestorOptions = {
+  procRoot: '/proc',
+  passwdFile: '/etc/passwd',
+  groupFile: '/etc/group',
+  timeoutMs: 10_000,
+  readTimeoutMs: 5000,
+};
+
+export interface UnixAttestor {
+  /**
+   * Finds out who connected. What it answers is true of one process, from before the first file of /proc was
+   * read until after the last. Throws `attestation_failed` when that process has ended, changed or can't be
+   * seen, and `overloaded`, `timeout` or `shutting_down`; then the caller may connect again.
+   */
+  attest(peer: Peer): Promise<Attestation>;
+  close(): void;
+}
+
+/** Attests processes of this machine that connect to a Unix socket. */
+export function createUnixAttestor(options: Partial<UnixAttestorOptions> = {}): UnixAttestor {
+  const { procRoot, passwdFile, groupFile, timeoutMs, readTimeoutMs } = {
+    ...UNIX_ATTESTOR_DEFAULTS,
+    ...options,
+  };
+  const accounts = createAccounts(passwdFile, groupFile);
+  const executables = new ExecutableReader(readTimeoutMs);
+  const bootId = readBootId(procRoot);
+  const unmappedId = readUnmappedId(procRoot);
+  return {
+    attest: async (peer) => {
+      if (peer.uid === unmappedId || peer.gid === unmappedId)
+        throw failed(`process ${peer.pid} has a user or group that our user namespace doesn't map`);
+      const facts = readProcess(procRoot, peer.pid);
+      checkIsPeer(facts, peer);
+      const executable = await executables.read(`${procRoot}/${peer.pid}/exe`, peer.uid, timeoutMs);
+      if (!isDeepStrictEqual(readProcess(procRoot, peer.pid), facts))
+        throw failed(`process ${peer.pid} changed or ended while it was looked at`);
+      // Last of all: while the process lives, its number was nobody else's in any of the reads above.
+      if (peer.hasExited()) throw failed(`process ${peer.pid} has ended`);
+      return unixAttestation(facts, executable, accounts, bootId);
+    },
+    close: () => executables.close(),
+  };
+}
+
+/**
+ * Whether the process with this number can be the one that connected. A program that changed its user since
+ * (by setuid, or by dropping rights) is not what the kernel vouched for.
+ */
+function checkIsPeer(facts: ProcessFacts, peer: Peer): void {
+  if (facts.uid !== peer.uid || facts.gid !== peer.gid)
+    throw failed(
+      `process ${peer.pid} connected as ${peer.uid}:${peer.gid} and runs as ${facts.uid}:${facts.gid}`,
+    );
+  // Start times are cut to whole ticks, so the process that connected never seems to have started later.
+  if ((facts.startTicks * 1000) / TICKS_PER_SECOND > peer.askedAtBootMs)
+    throw failed(`process ${peer.pid} started after the one that connected`);
+}
+
+function failed(message: string): CarnetError {
+  return new CarnetError('attestation_failed', message);
+}
