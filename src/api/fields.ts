@@ -30,12 +30,15 @@ export const TextInput = z
   .string()
   .regex(PRINTABLE, 'must be 1 to 2048 characters, none of them a control character');
 
-/** A serial as people copy it: with or without colons, in either case. Parsed to lower-case hex. */
+/**
+ * A serial as people copy it: with or without colons, in either case, and as OpenSSL prints it, without leading
+ * zero bytes. Parsed to the form on record, lower-case hex of 32 digits.
+ */
 export const SerialInput = z
   .string()
   .max(62)
   .regex(SERIAL, 'must be the hex digits of a serial number')
-  .transform((text) => text.replaceAll(':', '').toLowerCase())
+  .transform((text) => text.replaceAll(':', '').toLowerCase().replace(/^0+/, '').padStart(32, '0'))
   .meta({ examples: ['3f1c0a5d9e8b47261504a3f2e1d0c9b8'] });
 
 /** RFC 3339 with any offset. Parsed to a Date; years outside of 1970 to 9999 mean a mistake. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { timestampOf } from '../audit/cursor.ts';
 import type { IssuanceDetail, IssuanceFilter, IssuanceQuery, RecordedIssuance } from '../audit/query.ts';
 import { CarnetError } from '../errors.ts';
 import { parseSpiffeId, spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
@@ -110,7 +111,7 @@ function issuanceBody(issuance: RecordedIssuance): z.input<typeof Issuance> {
     profile: issuance.profile,
     not_before: timeText(issuance.notBefore),
     not_after: timeText(issuance.notAfter),
-    recorded_at: microsText(issuance.recordedAtMicros),
+    recorded_at: timestampOf(issuance.recordedAtMicros),
     authority: issuance.authority,
     node: issuance.node,
     instance: issuance.instance,
@@ -130,10 +131,4 @@ function detailsBody(issuance: IssuanceDetail): z.input<typeof IssuanceDetails> 
     evidence: issuance.evidence,
     granted_by: issuance.entry === null ? null : entryBody(issuance.entry),
   };
-}
-
-/** RFC 3339 with all six digits: rows of one commit differ in the last ones only. */
-function microsText(micros: bigint): string {
-  const text = new Date(Number(micros / 1000n)).toISOString();
-  return `${text.slice(0, -1)}${String(micros % 1000n).padStart(3, '0')}Z`;
 }

@@ -60,7 +60,7 @@ export function tokenRoutes({ tokens, clock, revoked }: TokenRouteDependencies):
       query: z.strictObject(PAGE_QUERY),
       response: pageSchema('TokenPage', TokenBody),
       handle: async ({ query }) => {
-        const page = cutPage(await tokens.list(), ({ id }) => id, query);
+        const page = cutPage(await tokens.list(), orderKey, query);
         return { items: page.items.map(tokenBody), next_cursor: page.nextCursor };
       },
     }),
@@ -103,6 +103,11 @@ export function tokenRoutes({ tokens, clock, revoked }: TokenRouteDependencies):
       },
     }),
   ];
+}
+
+/** By time of creation; the ID parts those of one instant. */
+function orderKey({ createdAt, id }: Token): string {
+  return `${timeText(createdAt)} ${id}`;
 }
 
 function tokenBody(token: Token): z.input<typeof TokenBody> {

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { type ApiDependencies, createApi } from '../../src/api/create-api.ts';
 import type { Readiness } from '../../src/api/health.ts';
 import { serveHttp } from '../../src/api/http-server.ts';
-import type { Role } from '../../src/api/token.ts';
+import type { Role, TokenStore } from '../../src/api/token.ts';
 import { createTokenText, hashToken } from '../../src/api/token-text.ts';
 import type { IssuanceDetail } from '../../src/audit/query.ts';
 import type { StoredAuthority } from '../../src/ca/authority-store.ts';
@@ -47,7 +47,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
       },
     }),
   );
-  const tokens = await bearers(stores.tokens);
+  const tokens = await bearers(overrides.tokens ?? stores.tokens);
   stores.tokens.changes.length = 0;
   const app = createApi({
     ...stores,
@@ -90,7 +90,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
 }
 
 /** A token of each kind that can come in. */
-async function bearers(tokens: MemoryTokens): Promise<Record<Bearer, string | null>> {
+async function bearers(tokens: TokenStore): Promise<Record<Bearer, string | null>> {
   const make = async (name: string, role: Role, expiresAt: Date | null) => {
     const text = createTokenText(role);
     const token = await tokens.create({ name, role, expiresAt, sha256: hashToken(text) }, 'server:test');

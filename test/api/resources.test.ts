@@ -130,6 +130,8 @@ test('issuances are found by each filter, in the forms that people copy', async 
     [{ identity: 'spiffe://other/web' }, { identity: 'spiffe://other/web' }],
     [{ instance: 'container:5' }, { instance: 'container:5' }],
     [{ serial: colons ?? '' }, { serial }],
+    [{ serial: 'AB01' }, { serial }],
+    [{ serial: `00${serial}` }, { serial }],
     [{ node: 'node-1' }, { node: 'node-1' }],
     [{ entry: 'web' }, { entry: 'web' }],
     [{ authority: 'issuing-1' }, { authority: 'issuing-1' }],
@@ -169,7 +171,7 @@ test('one issuance shows its certificate, what it says, the evidence and the ent
   const api = await startApi(t);
   const der = await makeCertificate('leaf');
   api.issuances.issuances.push({ ...makeIssuance(0xab, der), recordedAtMicros: BigInt(NOW) * 1000n + 7n });
-  const { status, json } = await call(api, 'GET', '/v1/issuances/00:AB'.replace('00', '00'.repeat(15)));
+  const { status, json } = await call(api, 'GET', '/v1/issuances/00:AB');
   t.is(status, 200);
   t.like(json, {
     serial: 'ab'.padStart(32, '0'),

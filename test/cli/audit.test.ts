@@ -26,7 +26,7 @@ test('audit search passes each filter on, and reads dates and how long ago', asy
     {
       identity: 'spiffe://carnet.local/web',
       instance: 'container:1',
-      serial: 'abcd',
+      serial: 'abcd'.padStart(32, '0'),
       node: 'n',
       entry: 'e',
       authority: 'a',
