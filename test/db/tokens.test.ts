@@ -34,7 +34,7 @@ test.serial('a token is found by its hash, listed, and revoked once', async (t) 
       ['operator:ann', 'token.create'],
     ],
   );
-  t.false(JSON.stringify(items).includes(sha256.toString('hex')));
+  t.false(items.some(({ after }) => JSON.stringify(after).includes('sha256')));
 });
 
 test.serial('a name is never given twice, also after the token was revoked', async (t) => {
