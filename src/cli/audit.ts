@@ -111,6 +111,7 @@ function shortInstance(instance: string | null): string {
 
 function writeDetails(terminal: Terminal, issuance: IssuanceDetailsBody): void {
   const { decoded, granted_by: entry } = issuance;
+  const seen = Object.entries(issuance.evidence ?? {}).filter(([, value]) => value !== null);
   writeFields(terminal, [
     ['Serial', issuance.serial],
     ['Identity', issuance.identity],
@@ -126,7 +127,7 @@ function writeDetails(terminal: Terminal, issuance: IssuanceDetailsBody): void {
     ['  selectors', entry?.selectors.join(' ') ?? '-'],
     ['Key SHA-256', issuance.public_key_sha256],
     ['Certificate SHA-256', issuance.certificate_sha256],
-    ...Object.entries(issuance.evidence ?? {}).map(
+    ...seen.map(
       ([name, value]) =>
         [`Evidence ${name}`, typeof value === 'string' ? value : JSON.stringify(value)] as const,
     ),

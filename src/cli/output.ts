@@ -55,7 +55,10 @@ export function coloured({ stdout, env }: Terminal, colour: Colour, text: string
   return wanted ? styleText(colour, text, { validateStream: false }) : text;
 }
 
-/** A table that may be written in parts: its columns are as wide as its first rows need. */
+/**
+ * A table that may be written in parts: its columns are as wide as its first rows need. At a terminal, what is
+ * wider is cut; in a pipe nothing is.
+ */
 export class Table {
   readonly #terminal: Terminal;
   readonly #heads: readonly string[];
@@ -76,8 +79,12 @@ export class Table {
   }
 
   #line(cells: readonly string[]): string {
+    const cut = this.#terminal.stdout.isTTY === true;
     return cells
-      .map((cell, i) => shorten(cell, this.#widths?.[i] ?? cell.length).padEnd(this.#widths?.[i] ?? 0))
+      .map((cell, i) => {
+        const width = this.#widths?.[i] ?? 0;
+        return (cut ? shorten(cell, width) : cell).padEnd(width);
+      })
       .join(GAP)
       .trimEnd();
   }
@@ -95,7 +102,7 @@ function naturalWidths(rows: readonly (readonly string[])[]): number[] {
   return Array.from({ length: count }, (_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
 }
 
-/** Takes from the widest columns until the line fits a terminal. What isn't shown on one is written whole. */
+/** Takes from the widest columns until the line fits the terminal. */
 function fitWidths(natural: readonly number[], stdout: Terminal['stdout']): number[] {
   const widths = [...natural];
   if (stdout.isTTY !== true || stdout.columns === undefined) return widths;
