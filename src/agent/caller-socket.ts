@@ -22,7 +22,7 @@ export const CALLER_LIMITS: CallerLimits = { connections: 8192, connectionsPerUs
 export const SOCKET_MODE = 0o666;
 
 /** Ours: how long open calls may take to end when the socket closes. */
-const CLOSE_GRACE_MS = 1000;
+const CLOSE_GRACE_MS = 500;
 
 export interface CallerSocketOptions {
   readonly path: string;
