@@ -14,15 +14,19 @@ export function boundLog(path: string): void {
   truncateSync(path);
 }
 
-/** What the server complained of last, from the byte `offset` of its log on: one line, at most 1000 characters. */
-export function lastComplaint(path: string, offset: number): string {
+const TAIL_BYTES = 4096;
+const TAIL_LINES = 4;
+
+/** The last lines that the server wrote from the byte `offset` of its log on, without their times, as one line. */
+export function lastWords(path: string, offset: number): string {
   const fd = openSync(path, 'r');
   try {
-    const from = Math.max(offset, (statSync(path).size ?? 0) - 16_384);
-    const buffer = Buffer.alloc(16_384);
+    const from = Math.max(offset, statSync(path).size - TAIL_BYTES);
+    const buffer = Buffer.alloc(TAIL_BYTES);
     const text = buffer.toString('utf8', 0, readSync(fd, buffer, 0, buffer.length, from));
-    const lines = text.split('\n').filter((line) => /(?:FATAL|PANIC|HINT|DETAIL|error): /.test(line));
-    return lines.join(' | ').slice(-1000) || 'it said nothing';
+    const lines = text.split('\n').filter((line) => line !== '');
+    const words = lines.slice(-TAIL_LINES).map((line) => line.replace(/^\S+ \S+ \S+ \[\d+\] /, ''));
+    return words.join(' | ') || 'it said nothing';
   } finally {
     closeSync(fd);
   }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CarnetError } from '../errors.ts';
 import { type Cluster, POSTGRES_ENVIRONMENT } from './cluster.ts';
 import { spawnAs } from './postgres-account.ts';
-import { boundLog, lastComplaint } from './postgres-log.ts';
+import { boundLog, lastWords } from './postgres-log.ts';
 import { isPostmasterOf, isRunning, readPidFile } from './postmaster-pid.ts';
 
 /** A running PostgreSQL server: its first process. */
@@ -48,7 +48,7 @@ export async function startPostmaster(
   if (!(await becomesReady(postmaster, cluster.directory, signal)))
     throw new CarnetError(
       'database_unavailable',
-      `the embedded PostgreSQL did not start: ${lastComplaint(logPath, logStart)} (see ${logPath})`,
+      `the embedded PostgreSQL did not start: ${lastWords(logPath, logStart)} (see ${logPath})`,
     );
   return postmaster;
 }
