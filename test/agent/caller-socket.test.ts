@@ -171,7 +171,7 @@ test('each of 100 connections at once keeps its own attestation, in whatever ord
   await until(() => socket.stats().connections === 0);
 });
 
-test('what a caller sends while it is attested is kept, and not read before', async (t) => {
+test('what a caller sends while it is attested is kept for the server', async (t) => {
   const attested = Promise.withResolvers<Attestation>();
   const { path, socket } = await startAgent(t, { attest: () => attested.promise });
   const client = clientOf(t, path);
@@ -183,6 +183,23 @@ test('what a caller sends while it is attested is kept, and not read before', as
   t.false(answered);
   attested.resolve(attestationOf('late'));
   t.deepEqual(await answers, Array(20).fill('late'));
+});
+
+test('when a connection closes that is told, and its name means nobody any more', async (t) => {
+  const closed: Attestation[] = [];
+  const attestation = attestationOf('short');
+  const { path, socket } = await startAgent(t, {
+    attest: async () => attestation,
+    onClosed: (one) => void closed.push(one),
+  });
+  const client = await connected(path);
+  const first = { getPeer: () => 'caller-1' };
+  await until(() => socket.stats().admitted === 1);
+  t.is(socket.attestationOf(first), attestation);
+  client.destroy();
+  await until(() => closed.length === 1);
+  t.is(closed[0], attestation);
+  t.throws(() => socket.attestationOf(first), { code: 'unauthenticated' });
 });
 
 test('a caller that cannot be attested is disconnected, counted and logged once', async (t) => {
