@@ -29,6 +29,12 @@ const program = new Command('carnet')
 
 throwInsteadOfExit(program);
 
+// Whoever reads our output may have seen enough: `carnet audit search | head`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

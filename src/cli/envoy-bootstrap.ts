@@ -43,7 +43,7 @@ const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3';
 const AGENT = 'carnet_agent';
 
 /** A complete Envoy v3 bootstrap configuration, which takes keys, certificates and trust from SDS alone. */
-export function envoyBootstrap(options: EnvoyOptions): Json {
+export function envoyBootstrap(options: EnvoyOptions): JsonObject {
   const { inbound, outbound } = options;
   return {
     node: { id: options.nodeId, cluster: options.nodeId },

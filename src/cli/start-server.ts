@@ -105,7 +105,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   });
   stack.defer(() => probe.close());
   let agent: Agent | null = null;
-  const readiness = (): Readiness => readinessOf(probe, authorities);
+  let started = false;
+  const readiness = (): Readiness => readinessOf(started, probe, authorities);
   const http = await listenHttp(config, log, {
     entries,
     tokens,
@@ -174,6 +175,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   });
   stack.defer(() => listener.close());
 
+  started = true;
   const owned = stack.move();
   return {
     url: http.url,
@@ -218,7 +220,7 @@ async function untilDatabaseAnswers(
   }
 }
 
-function readinessOf(probe: DatabaseProbe, authorities: Authorities): Readiness {
+function readinessOf(started: boolean, probe: DatabaseProbe, authorities: Authorities): Readiness {
   let authority = 'an issuing CA signs';
   let canSign = true;
   try {
@@ -228,6 +230,7 @@ function readinessOf(probe: DatabaseProbe, authorities: Authorities): Readiness 
     canSign = false;
   }
   const checks = [
+    { name: 'start', ok: started, detail: started ? 'everything is up' : 'the server is starting' },
     { name: 'database', ok: probe.problem === null, detail: probe.problem ?? 'it answers' },
     { name: 'authority', ok: canSign, detail: authority },
   ];

@@ -19,7 +19,7 @@ export interface X509Svid {
 
 /** All that one instance holds at a moment. Immutable: a change replaces the whole, so `===` tells it. */
 export interface Holdings {
-  /** In the order of their entries' IDs; the first is the caller's `default`. */
+  /** In the order of their grants, the narrowest entry's first: it is the caller's `default`. */
   readonly svids: readonly X509Svid[];
   readonly bundle: TrustBundle;
   /** False while an identity that the instance is entitled to has never been issued to it. */

@@ -21,7 +21,7 @@ import {
 export interface InstancesOptions {
   /** Makes a key and gets it certified and recorded. Rejects without effect when it cannot. */
   readonly issue: (grant: Grant, attestation: Attestation) => Promise<X509Svid>;
-  /** What the registration entries grant to these selectors now, by entry ID. */
+  /** What the registration entries grant to these selectors now, in the order in which they are handed out. */
   readonly grantsOf: (selectors: readonly Selector[]) => readonly Grant[];
   readonly bundle: () => TrustBundle;
   readonly clock: Clock;

@@ -13,7 +13,7 @@ export type Decision =
     }
   /** All selectors match, but a placeholder can't be filled in; `fault` says which and why. */
   | { readonly outcome: 'placeholder_unfilled'; readonly entry: RegistrationEntry; readonly fault: string }
-  /** The entry `by`, first by ID, grants the same identity. */
+  /** The entry `by`, which comes first, grants the same identity. */
   | {
       readonly outcome: 'shadowed';
       readonly entry: RegistrationEntry;
@@ -23,8 +23,10 @@ export type Decision =
 
 /**
  * The identities of a caller that shows these selectors: one grant for each entry of which all selectors
- * match and all placeholders fill, in the order of the entries' IDs (by ASCII).
- * Where two entries give the same identity, the first by ID stands, with its DNS names and lifetime.
+ * match and all placeholders fill. The narrowest entry, with the most selectors, comes first (it is the caller's
+ * `default`: what is said of a program of a user goes before what is said of the user), and among equals the
+ * first by ID, by ASCII. Where two entries give the same identity, the one that comes first stands, with its
+ * DNS names and lifetime.
  */
 export function authorize(selectors: readonly Selector[], entries: Iterable<RegistrationEntry>): Grant[] {
   return explain(selectors, entries).flatMap((decision) =>
@@ -32,11 +34,11 @@ export function authorize(selectors: readonly Selector[], entries: Iterable<Regi
   );
 }
 
-/** Why each entry does or doesn't grant something to a caller that shows these selectors, by entry ID. */
+/** Why each entry does or doesn't grant something to a caller that shows these selectors, narrowest first. */
 export function explain(selectors: readonly Selector[], entries: Iterable<RegistrationEntry>): Decision[] {
   const shown = new Set(selectors);
   const grantedBy = new Map<SpiffeId, string>();
-  return [...entries].sort(byId).map((entry) => {
+  return [...entries].sort(narrowestFirst).map((entry) => {
     const missing = entry.selectors.filter((selector) => !shown.has(selector));
     // Without selectors an entry would match everybody: parse-entry.ts lets none through, and none matches.
     if (missing.length > 0 || entry.selectors.length === 0)
@@ -60,6 +62,8 @@ function grantOf(entry: RegistrationEntry, spiffeId: SpiffeId): Grant {
   };
 }
 
-function byId(a: RegistrationEntry, b: RegistrationEntry): number {
+function narrowestFirst(a: RegistrationEntry, b: RegistrationEntry): number {
+  const narrower = b.selectors.length - a.selectors.length;
+  if (narrower !== 0) return narrower;
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
 }

@@ -13,6 +13,7 @@ const LOG_CHARACTERS = 1 << 20;
 
 /** A real Envoy in a process of its own. */
 export interface EnvoyProcess {
+  readonly pid: number;
   readonly adminPort: number;
   /** What it wrote so far. */
   logs(): string;
@@ -26,6 +27,13 @@ export interface EnvoyProcess {
   stop(): Promise<void>;
 }
 
+export interface EnvoyStart {
+  /** Bootstrap configuration. */
+  readonly config: object;
+  /** Another path of the same executable, for one that is to be known by its path. */
+  readonly binary?: string | undefined;
+}
+
 /** The path of Envoy's binary, or undefined where the tests' environment isn't given. */
 export function envoyBinary(): string | undefined {
   const venv = process.env.CARNET_TEST_VENV;
@@ -36,8 +44,7 @@ export function envoyBinary(): string | undefined {
  * Starts Envoy with this bootstrap configuration and resolves when its admin interface answers. Without an
  * `admin` of its own it gets one on 127.0.0.1; ports may be 0 everywhere. Several run beside each other.
  */
-export async function startEnvoy({ config }: { config: object }): Promise<EnvoyProcess> {
-  const binary = envoyBinary();
+export async function startEnvoy({ config, binary = envoyBinary() }: EnvoyStart): Promise<EnvoyProcess> {
   if (binary === undefined) throw new Error('this test needs Envoy: run it as npm test -- <file>');
   const directory = mkdtempSync(join(tmpdir(), 'carnet-envoy-'));
   const configPath = join(directory, 'envoy.json');
@@ -64,6 +71,7 @@ export async function startEnvoy({ config }: { config: object }): Promise<EnvoyP
     const admin = (path: string): Promise<string> => adminPage(adminPort, path);
     await until(() => answers(adminPort, '/server_info'), child);
     return {
+      pid: child.pid ?? -1,
       adminPort,
       logs: () => log,
       admin,
