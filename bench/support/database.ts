@@ -1,0 +1,41 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openDataDir } from '../../src/db/data-dir.ts';
+import { Database } from '../../src/db/database.ts';
+import { startEmbeddedPostgres } from '../../src/db/embedded.ts';
+import { migrate } from '../../src/db/migrate.ts';
+import { createLogger } from '../../src/log.ts';
+import { postgresCpuMicros } from './cpu.ts';
+
+export interface BenchDatabase extends AsyncDisposable {
+  readonly database: Database;
+  /** Of PostgreSQL's processes, all of them. */
+  postgresCpuMicros(): number;
+}
+
+const STATEMENT_TIMEOUT_MS = 600_000;
+
+/** An embedded PostgreSQL as in production, with the tables, in a directory of its own; with it, all goes. */
+export async function startBenchDatabase(): Promise<BenchDatabase> {
+  await using stack = new AsyncDisposableStack();
+  const directory = mkdtempSync(join(tmpdir(), 'carnet-bench-'));
+  stack.defer(() => rmSync(directory, { recursive: true, force: true }));
+  // PostgreSQL may run as another user than we do.
+  chmodSync(directory, 0o755);
+  const log = createLogger('warn');
+  const dataDir = openDataDir(directory);
+  stack.defer(() => dataDir.close());
+  const postgres = await startEmbeddedPostgres({ dataDir, log });
+  stack.defer(() => postgres.stop());
+  await migrate({ url: postgres.url, ownerUrl: null, log });
+  const options = { name: 'bench', maxConnections: 2, statementTimeoutMs: STATEMENT_TIMEOUT_MS };
+  const database = new Database({ url: postgres.url, log, ...options });
+  stack.defer(() => database.close());
+  const owned = stack.move();
+  return {
+    database,
+    postgresCpuMicros: () => postgresCpuMicros(postgres.pid),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
