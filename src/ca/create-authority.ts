@@ -12,7 +12,7 @@ import type { StoredAuthority } from './authority-store.ts';
 import type { KeyEncryptionKey } from './key-encryption-key.ts';
 import { type AuthorityProfile, ISSUING_CA, ROOT_CA } from './profile.ts';
 import { sealKey } from './seal.ts';
-import type { KeyAlgorithm } from './signer.ts';
+import type { KeyAlgorithm, Signer } from './signer.ts';
 import { generatePrivateKey, softwareSigner } from './software-signer.ts';
 import { tryAuthority } from './trial-leaf.ts';
 import { validity } from './validity.ts';
@@ -36,7 +36,10 @@ export interface CreatedAuthority {
  * Makes a self-signed root with a new key, which is sealed under `kek`. It has passed our lint and a trial
  * leaf. Throws `invalid_argument` for a lifetime that the profile does not allow.
  */
-export function createRoot(request: AuthorityRequest, kek: KeyEncryptionKey): Promise<CreatedAuthority> {
+export async function createRoot(
+  request: AuthorityRequest,
+  kek: KeyEncryptionKey,
+): Promise<CreatedAuthority> {
   return createAuthority(ROOT_CA, null, request, kek);
 }
 
@@ -44,7 +47,7 @@ export function createRoot(request: AuthorityRequest, kek: KeyEncryptionKey): Pr
  * Makes an issuing CA under `root`, likewise; it never outlives its root. Throws `authority_unavailable` where
  * the root has not begun, has ended or ends too soon.
  */
-export function createIssuing(
+export async function createIssuing(
   root: SigningAuthority,
   request: AuthorityRequest,
   kek: KeyEncryptionKey,
@@ -60,26 +63,43 @@ async function createAuthority(
   request: AuthorityRequest,
   kek: KeyEncryptionKey,
 ): Promise<CreatedAuthority> {
+  const { trustDomain, keyAlgorithm } = request;
   // 1. Decide how long it lives, before anything costs.
-  const { notBefore, notAfter } = validity(profile.lifetime, request, parent);
-  // 2. Make the key; all its names come from the key itself.
-  const pkcs8 = await generatePrivateKey(request.keyAlgorithm);
-  const signer = softwareSigner(pkcs8);
-  const publicKey = parsePublicKey(signer.publicKey);
-  const subjectKeyIdentifier = keyIdentifier(publicKey.octets);
+  const life = validity(profile.lifetime, request, parent);
+  // 2. Make the key.
+  const pkcs8 = await generatePrivateKey(keyAlgorithm);
+  try {
+    // 3. Build, sign and lint the certificate; all its names come from the key.
+    const signer = softwareSigner(pkcs8);
+    const { keyName, certificate } = await certify(profile, parent, trustDomain, signer, life);
+    const id = `${profile.kind}-${keyName}`;
+    const parentId = parent?.id ?? id;
+    const authority = { id, kind: profile.kind, state: 'prepared', parentId, certificate, ...life } as const;
+    // 4. Let it sign once before anybody relies on it.
+    const signing = { ...authority, signer, chain: parent === null ? [] : [certificate] };
+    await tryAuthority(signing, trustDomain);
+    // 5. Seal the key.
+    const sealedKey = sealKey(kek, id, pkcs8);
+    return { signing, stored: { ...authority, keyAlgorithm, sealedKey } };
+  } finally {
+    pkcs8.fill(0);
+  }
+}
+
+async function certify(
+  profile: AuthorityProfile,
+  parent: SigningAuthority | null,
+  trustDomain: TrustDomain,
+  signer: Signer,
+  life: { readonly notBefore: Date; readonly notAfter: Date },
+): Promise<{ keyName: string; certificate: Uint8Array }> {
+  const { spki, octets } = parsePublicKey(signer.publicKey);
+  const subjectKeyIdentifier = keyIdentifier(octets);
   const keyName = toHex(subjectKeyIdentifier.subarray(0, 4));
-  const id = `${profile.kind}-${keyName}`;
-  // 3. Build and sign the certificate, and hold it against our own rules.
+  const fields = { serial: randomBytes(SERIAL_BYTES), spki, subjectKeyIdentifier, ...life };
   const issuer = parent === null ? null : parseCertificate(parent.certificate);
-  const fields = {
-    serial: randomBytes(SERIAL_BYTES),
-    notBefore,
-    notAfter,
-    spki: publicKey.spki,
-    subjectKeyIdentifier,
-  };
   const certificate = await signAuthorityCertificate(
-    { ...fields, profile, trustDomain: request.trustDomain, keyName },
+    { ...fields, profile, trustDomain, keyName },
     issuer,
     parent?.signer ?? signer,
   );
@@ -87,25 +107,9 @@ async function createAuthority(
   await lintAuthority(certificate, {
     ...fields,
     issuer: { certificate: issuerCertificate, publicKey: parsePublicKey(issuerCertificate.spki) },
-    spiffeId: spiffeIdOf(request.trustDomain, ''),
+    spiffeId: spiffeIdOf(trustDomain, ''),
     keyUsage: profile.keyUsage,
     pathLength: profile.pathLength,
   });
-  // 4. Let it sign once before anybody relies on it.
-  const parentId = parent?.id ?? id;
-  const authority = {
-    id,
-    kind: profile.kind,
-    state: 'prepared',
-    parentId,
-    certificate,
-    notBefore,
-    notAfter,
-  } as const;
-  const signing = { ...authority, signer, chain: parent === null ? [] : [certificate] };
-  await tryAuthority(signing, request.trustDomain);
-  // 5. Seal the key, and forget it but for the signer.
-  const sealedKey = sealKey(kek, id, pkcs8);
-  pkcs8.fill(0);
-  return { signing, stored: { ...authority, keyAlgorithm: request.keyAlgorithm, sealedKey } };
+  return { keyName, certificate };
 }

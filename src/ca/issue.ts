@@ -13,7 +13,10 @@ import { type LeafIssuer, leafIssuer, signLeaf } from './sign-leaf.ts';
 import { validity } from './validity.ts';
 
 export interface IssueOptions {
-  /** The issuing CA that signs now. Throws `authority_unavailable` while there is none. */
+  /**
+   * The issuing CA that signs now: the same object while it is the same, so that what is prepared for it is kept.
+   * Throws `authority_unavailable` while there is none.
+   */
   readonly activeAuthority: () => SigningAuthority;
   readonly recorder: Recorder;
   readonly clock: Clock;

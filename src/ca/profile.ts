@@ -42,7 +42,7 @@ const YEAR = 365 * DAY;
  * A workload's leaf (X509-SVID). Its subject is empty and so its SAN critical: no client that we know wants
  * more, and a name there would be one more thing to trust. Key usage is digitalSignature for RSA too: all that
  * keyEncipherment allows is TLS 1.2 without forward secrecy (X509-SVID §4.3: "usually they aren't needed").
- * No Ed25519 leaves: Envoy (BoringSSL) neither loads nor, by default, accepts them in a handshake.
+ * No Ed25519 leaves: Envoy loads one, but accepts none from a peer (test/ca/envoy-key-types.test.ts).
  */
 export const X509_SVID: LeafProfile = {
   name: 'x509-svid',

@@ -66,6 +66,11 @@ type Decoded = Pick<
   | 'authorityKeyIdentifier'
 >;
 
+/** Whether a Name (DER) is an empty SEQUENCE. */
+export function isEmptyName(name: Uint8Array): boolean {
+  return name.length === 2;
+}
+
 /** Parses one certificate, DER. Throws `der_malformed`. */
 export function parseCertificate(der: Uint8Array): Certificate {
   if (der.length > MAX_CERTIFICATE_BYTES)

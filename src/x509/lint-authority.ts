@@ -1,4 +1,4 @@
-import type { Certificate } from './certificate.ts';
+import { type Certificate, isEmptyName } from './certificate.ts';
 import { type KeyUsage, keyUsageBits } from './key-usage.ts';
 import { COMMON_RULES, type Expected, lint, type Rule } from './lint.ts';
 import { OID } from './oid.ts';
@@ -18,14 +18,12 @@ const EXTENSIONS: ReadonlySet<string> = new Set([
   OID.subjectKeyIdentifier,
   OID.subjectAltName,
 ]);
-/** An empty SEQUENCE. */
-const EMPTY_NAME_BYTES = 2;
 
 const AUTHORITY_RULES: readonly Rule<ExpectedAuthority>[] = [
   ...COMMON_RULES,
   {
     says: 'RFC 5280 §4.1.2.6: a CA has a subject',
-    holds: ({ subject }) => subject.length > EMPTY_NAME_BYTES,
+    holds: ({ subject }) => !isEmptyName(subject),
   },
   {
     says: 'X509-SVID §3.2: its one name is its trust domain, without a path, and not critical beside a subject',

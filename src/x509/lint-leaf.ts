@@ -1,5 +1,5 @@
 import { dnsNameFault } from '../policy/dns-name.ts';
-import type { Certificate } from './certificate.ts';
+import { type Certificate, isEmptyName } from './certificate.ts';
 import { KEY_USAGE } from './key-usage.ts';
 import { COMMON_RULES, type Expected, lint, type Rule } from './lint.ts';
 import { OID } from './oid.ts';
@@ -18,8 +18,6 @@ const EXTENSIONS: ReadonlySet<string> = new Set([
   OID.subjectKeyIdentifier,
   OID.subjectAltName,
 ]);
-/** An empty SEQUENCE. */
-const EMPTY_NAME_BYTES = 2;
 const SPIFFE_ID_WITH_PATH = /^spiffe:\/\/[^/]+\/./;
 
 const LEAF_RULES: readonly Rule<ExpectedLeaf>[] = [
@@ -35,6 +33,13 @@ const LEAF_RULES: readonly Rule<ExpectedLeaf>[] = [
       subjectAltName?.value.uris.every((uri) => SPIFFE_ID_WITH_PATH.test(uri)) ?? false,
   },
   {
+    says: "X509-SVID §3.2: the SPIFFE ID is in its issuer's trust domain",
+    holds: ({ subjectAltName }, { issuer }) => {
+      const [trustDomainId] = issuer.certificate.subjectAltName?.value.uris ?? [];
+      return subjectAltName?.value.uris.every((uri) => uri.startsWith(`${trustDomainId}/`)) ?? false;
+    },
+  },
+  {
     says: 'the DNS names are the granted ones, and there are no names of other types',
     holds: ({ subjectAltName }, { dnsNames }) =>
       subjectAltName?.value.others === 0 &&
@@ -48,8 +53,7 @@ const LEAF_RULES: readonly Rule<ExpectedLeaf>[] = [
   },
   {
     says: 'X509-SVID §3.1, RFC 5280 §4.2.1.6: the alternative names are critical if and only if the subject is empty',
-    holds: ({ subject, subjectAltName }) =>
-      subjectAltName?.critical === (subject.length === EMPTY_NAME_BYTES),
+    holds: ({ subject, subjectAltName }) => subjectAltName?.critical === isEmptyName(subject),
   },
   {
     says: 'X509-SVID §4.3: key usage is critical and digitalSignature alone, not keyCertSign or cRLSign',

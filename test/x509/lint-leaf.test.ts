@@ -128,6 +128,18 @@ const REFUSED: readonly [string, string, Uint8Array, Partial<ExpectedLeaf>?][] =
     { spiffeId: 'https://carnet.test/web' },
   ],
   [
+    'a SPIFFE ID of another trust domain',
+    'X509-SVID §3.2',
+    leafWith(names(uri('spiffe://other.test/web'), dns('web.internal'))),
+    { spiffeId: 'spiffe://other.test/web' },
+  ],
+  [
+    'a SPIFFE ID of a trust domain that begins with ours',
+    'X509-SVID §3.2',
+    leafWith(names(uri('spiffe://carnet.test.other/web'), dns('web.internal'))),
+    { spiffeId: 'spiffe://carnet.test.other/web' },
+  ],
+  [
     'names that are not critical beside an empty subject',
     'RFC 5280 §4.2.1.6: the alternative',
     leafWith(CRITICAL_VALUE('subjectAltName', false)),

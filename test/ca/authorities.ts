@@ -1,0 +1,52 @@
+import { randomBytes } from 'node:crypto';
+import { type AuthorityRequest, createIssuing, createRoot } from '../../src/ca/create-authority.ts';
+import type { IssueRequest } from '../../src/ca/issue-request.ts';
+import { parseKeyEncryptionKey } from '../../src/ca/key-encryption-key.ts';
+import type { KeyAlgorithm } from '../../src/ca/signer.ts';
+import { parseSpiffeId, parseTrustDomain } from '../../src/identity/spiffe-id.ts';
+import { buildCsr } from '../../src/x509/build-csr.ts';
+import type { KeyKind } from '../../src/x509/public-key.ts';
+import type { KeyPair } from '../x509/keys.ts';
+
+export const DAY_SECONDS = 86_400;
+export const KEK = parseKeyEncryptionKey(randomBytes(32).toString('base64'));
+
+export function authorityRequest(changes: Partial<AuthorityRequest> = {}): AuthorityRequest {
+  return {
+    trustDomain: parseTrustDomain('carnet.test'),
+    keyAlgorithm: 'ec-p256',
+    ttlSeconds: 7 * DAY_SECONDS,
+    backdateSeconds: 30,
+    now: Date.now(),
+    ...changes,
+  };
+}
+
+/** A root of a year and an issuing CA of a week under it. */
+export async function createAuthorities(keyAlgorithm: KeyAlgorithm, now = Date.now()) {
+  const root = await createRoot(authorityRequest({ keyAlgorithm, now, ttlSeconds: 365 * DAY_SECONDS }), KEK);
+  const issuing = await createIssuing(root.signing, authorityRequest({ keyAlgorithm, now }), KEK);
+  return { root, issuing };
+}
+
+/** A request as an agent sends it, for the identity `spiffe://carnet.test/ns/default/sa/web`. */
+export function issueRequest(
+  keys: KeyPair,
+  kind: KeyKind,
+  grant: Partial<IssueRequest['grant']> = {},
+): IssueRequest {
+  return {
+    csr: buildCsr(keys, kind),
+    grant: {
+      entryId: 'web',
+      entryVersion: 3,
+      spiffeId: parseSpiffeId('spiffe://carnet.test/ns/default/sa/web'),
+      dnsNames: ['web.internal'],
+      ttlSeconds: null,
+      ...grant,
+    },
+    attestation: { instance: 'container:0123456789ab', selectors: [], evidence: { uid: 1000 } },
+    node: 'node-1',
+    requester: 'agent:node-1',
+  };
+}
