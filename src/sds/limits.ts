@@ -9,6 +9,8 @@ export interface SdsLimits {
   readonly firstRequestMs: number;
   /** How long a fetch waits for the caller's first certificate. */
   readonly fetchWaitMs: number;
+  /** From a call's end here to the end that its peer must then make of it. */
+  readonly graceMs: number;
 }
 
 export const DEFAULT_LIMITS: SdsLimits = {
@@ -16,13 +18,14 @@ export const DEFAULT_LIMITS: SdsLimits = {
   streamsPerInstance: 200,
   firstRequestMs: 15_000,
   fetchWaitMs: 5_000,
+  graceMs: 5_000,
 };
 
 /** What a gRPC server that carries this service to untrusted callers should be made with. */
 export const SERVER_OPTIONS: ServerOptions = {
   // Envoy names every extension that it was built with in each request: some 60 KiB. Metadata comes on top.
   'grpc.max_receive_message_length': 256 * 1024,
-  // Of one connection (SETTINGS_MAX_CONCURRENT_STREAMS).
+  // Of one connection (SETTINGS_MAX_CONCURRENT_STREAMS). An Envoy with more secrets opens another connection.
   'grpc.max_concurrent_streams': 100,
   // A connection without a stream ends, also one that never says anything.
   'grpc.max_connection_idle_ms': 60_000,

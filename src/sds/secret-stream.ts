@@ -3,8 +3,10 @@ import type { Holder } from '../delivery/holdings.ts';
 import type { StreamObserver } from '../delivery/observer.ts';
 import { CarnetError, errorCodeOf } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import type { SdsLimits } from './limits.ts';
 import type { SdsMetrics } from './metrics.ts';
 import { type ProxyNode, printable } from './request.ts';
+import { resetIfKept } from './reset.ts';
 import type { Resources } from './resource.ts';
 import { resourcesOf } from './resources.ts';
 import { statusOf } from './status.ts';
@@ -34,7 +36,7 @@ export interface Surroundings {
   readonly observer: StreamObserver;
   readonly metrics: SdsMetrics;
   readonly log: Logger;
-  readonly firstRequestMs: number;
+  readonly limits: SdsLimits;
   /** Called once, when the stream has ended. */
   readonly onEnd: () => void;
 }
@@ -72,7 +74,8 @@ export class SecretStream<Message, State extends AnyState, Request, Response> {
     this.#around = around;
     this.#state = variant.initial;
     this.#unsubscribe = around.holder.subscribe(() => this.#noteChange());
-    this.#silence = setTimeout(() => this.end(silent(around.firstRequestMs)), around.firstRequestMs).unref();
+    const { firstRequestMs } = around.limits;
+    this.#silence = setTimeout(() => this.end(silent(firstRequestMs)), firstRequestMs).unref();
     call.on('data', (message: Message | null) => this.#receive(message));
     call.on('end', () => this.end());
     call.on('cancelled', () => this.#close());
@@ -98,6 +101,7 @@ export class SecretStream<Message, State extends AnyState, Request, Response> {
     this.#open = false;
     this.#unsubscribe();
     if (this.#silence !== null) clearTimeout(this.#silence);
+    resetIfKept(this.#call, this.#around.limits.graceMs);
     this.#around.observer.closed();
     this.#around.onEnd();
   }

@@ -12,6 +12,7 @@ import { DEFAULT_LIMITS, type SdsLimits } from './limits.ts';
 import type { SdsMetrics } from './metrics.ts';
 import { Places } from './places.ts';
 import { parseDeltaRequest, parseStreamRequest } from './request.ts';
+import { resetIfKept } from './reset.ts';
 import { versionOf } from './resource.ts';
 import { type AnyState, type SecretCall, SecretStream, type Variant } from './secret-stream.ts';
 import { statusOf } from './status.ts';
@@ -126,7 +127,7 @@ class Service implements SecretDiscovery {
         observer: this.#options.observe(variant.protocol, holder),
         metrics: this.#options.metrics,
         log: this.#options.log,
-        firstRequestMs: this.#limits.firstRequestMs,
+        limits: this.#limits,
         onEnd: () => {
           this.#streams.delete(stream);
           leave();
@@ -135,6 +136,7 @@ class Service implements SecretDiscovery {
       this.#streams.add(stream);
     } catch (error) {
       this.#refused(error);
+      resetIfKept(call, this.#limits.graceMs);
       const status = statusOf(error);
       call.emit('error', Object.assign(new Error(status.details), status));
     }
@@ -151,6 +153,8 @@ class Service implements SecretDiscovery {
     } catch (error) {
       this.#refused(error);
       throw error;
+    } finally {
+      resetIfKept(call, this.#limits.graceMs);
     }
   }
 

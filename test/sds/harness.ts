@@ -113,11 +113,12 @@ const NOTHING = new Uint8Array();
 
 export class TestClient {
   readonly #client: SecretDiscoveryServiceClient;
-  readonly #metadata = new Metadata();
+  readonly #metadata = new Metadata({ waitForReady: true });
 
   constructor(socket: string, caller: string) {
     this.#client = new SecretDiscoveryServiceClient(`unix:${socket}`, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
+      'grpc.initial_reconnect_backoff_ms': 100,
     });
     this.#metadata.set('caller', caller);
   }
