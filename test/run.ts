@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { openDataDir } from '../src/db/data-dir.ts';
@@ -8,6 +8,7 @@ import { startEmbeddedPostgres } from '../src/db/embedded.ts';
 import { migrate } from '../src/db/migrate.ts';
 import { createLogger } from '../src/log.ts';
 import { administer, TEMPLATE, urlOf } from './support/database.ts';
+import { endLeftovers } from './support/leftovers.ts';
 import { makeVenv } from './support/venv.ts';
 
 const AVA = resolve(import.meta.dirname, '../node_modules/ava/entrypoints/cli.mjs');
@@ -24,9 +25,11 @@ async function main(args: readonly string[]): Promise<number> {
   // PostgreSQL may run as another user than we do.
   chmodSync(directory, 0o755);
   try {
-    return await withPostgres(directory, () => runAva(args));
+    return await withPostgres(directory, () => runAva(args, join(directory, 'tmp')));
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    for (const command of await endLeftovers(directory))
+      process.stderr.write(`npm test: the tests left this running, and it was ended: ${command}\n`);
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
@@ -45,9 +48,15 @@ async function withPostgres(directory: string, work: () => Promise<number>): Pro
   }
 }
 
-/** A terminal's Ctrl-C reaches AVA by itself; either way we stay until it has ended, and then clean up. */
-async function runAva(args: readonly string[]): Promise<number> {
-  const ava = spawn(process.execPath, [AVA, ...args], { stdio: 'inherit' });
+/**
+ * All that the tests make is in a directory that goes afterwards. A terminal's Ctrl-C reaches AVA by itself; either
+ * way we stay until it has ended, and then clean up.
+ */
+async function runAva(args: readonly string[], temporary: string): Promise<number> {
+  mkdirSync(temporary);
+  chmodSync(temporary, 0o1777);
+  const env = { ...process.env, TMPDIR: temporary };
+  const ava = spawn(process.execPath, [AVA, ...args], { stdio: 'inherit', env });
   process.on('SIGTERM', () => ava.kill('SIGINT'));
   const [code, signal] = (await once(ava, 'exit')) as [number | null, NodeJS.Signals | null];
   return code ?? 128 + constants.signals[signal ?? 'SIGKILL'];

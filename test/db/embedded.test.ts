@@ -18,15 +18,15 @@ const READ = 'require("node:fs").readFileSync(process.argv[1])';
 const canRunAsNobody =
   isRoot &&
   spawnSync(process.execPath, ['-e', READ, import.meta.filename], { ...NOBODY, cwd: '/' }).status === 0;
-const asNobody = canRunAsNobody ? test : test.skip;
-const asRoot = isRoot ? test : test.skip;
+const asNobody = canRunAsNobody ? test.serial : test.skip;
+const asRoot = isRoot ? test.serial : test.skip;
 
 async function ask<Row extends object>(url: string, statement: string): Promise<Row[]> {
   const database = openDatabase(url, { maxConnections: 1 });
   return database.query<Row>(statement).finally(() => database.close());
 }
 
-test('the first start makes the cluster, and a later one has its data', async (t) => {
+test.serial('the first start makes the cluster, and a later one has its data', async (t) => {
   using directory = temporaryDirectory();
   {
     await using own = await startOwn(directory.path);
@@ -52,7 +52,7 @@ test('the first start makes the cluster, and a later one has its data', async (t
   t.deepEqual(await ask(own.postgres.url, 'SELECT n FROM kept'), [{ n: 42 }]);
 });
 
-test('the URL is what pg and psql take, whatever the directory is called', async (t) => {
+test.serial('the URL is what pg and psql take, whatever the directory is called', async (t) => {
   using directory = temporaryDirectory();
   const odd = join(directory.path, `a b%'"ü`);
   await using own = await startOwn(odd);
@@ -67,7 +67,7 @@ test('the URL is what pg and psql take, whatever the directory is called', async
   else t.is(psql.stdout, 'carnet\n');
 });
 
-test('a server left behind by kill -9 is replaced, and what was committed is there', async (t) => {
+test.serial('a server left behind by kill -9 is replaced, and what was committed is there', async (t) => {
   using directory = await temporaryCluster();
   const killed = await startInProcess(directory.path);
   await ask(killed.url, 'CREATE TABLE kept AS SELECT 42 AS n');
@@ -80,7 +80,7 @@ test('a server left behind by kill -9 is replaced, and what was committed is the
   t.deepEqual(await ask(own.postgres.url, 'SELECT n FROM kept'), [{ n: 42 }]);
 });
 
-test('a start after kill -9 of both the server and PostgreSQL recovers', async (t) => {
+test.serial('a start after kill -9 of both the server and PostgreSQL recovers', async (t) => {
   using directory = await temporaryCluster();
   const killed = await startInProcess(directory.path);
   const database = openDatabase(killed.url);
@@ -94,7 +94,7 @@ test('a start after kill -9 of both the server and PostgreSQL recovers', async (
   await database.close();
 });
 
-test('a second start on the same data is refused, and names the process', async (t) => {
+test.serial('a second start on the same data is refused, and names the process', async (t) => {
   using directory = await temporaryCluster();
   const first = await startInProcess(directory.path);
   const error = t.throws(() => openDataDir(directory.path));
@@ -109,30 +109,33 @@ test('a second start on the same data is refused, and names the process', async 
   openDataDir(directory.path).close();
 });
 
-test('PostgreSQL killed under us is started again; meanwhile it is database_unavailable', async (t) => {
-  using directory = await temporaryCluster();
-  await using own = await startOwn(directory.path);
-  const database = openDatabase(own.postgres.url);
-  await database.query('CREATE TABLE kept AS SELECT 42 AS n');
-  const before = own.postgres.pid;
-  process.kill(before, 'SIGKILL');
-  const codes = new Set<string>();
-  for (;;) {
-    const outcome = await database.query('SELECT n FROM kept').then(
-      (rows) => rows,
-      (error: unknown) => void codes.add(errorCodeOf(error)),
-    );
-    // A process of the dead server may still have answered.
-    if (outcome && own.postgres.pid !== before) {
-      t.deepEqual(outcome, [{ n: 42 }]);
-      break;
+test.serial(
+  'PostgreSQL killed under us is started again; meanwhile it is database_unavailable',
+  async (t) => {
+    using directory = await temporaryCluster();
+    await using own = await startOwn(directory.path);
+    const database = openDatabase(own.postgres.url);
+    await database.query('CREATE TABLE kept AS SELECT 42 AS n');
+    const before = own.postgres.pid;
+    process.kill(before, 'SIGKILL');
+    const codes = new Set<string>();
+    for (;;) {
+      const outcome = await database.query('SELECT n FROM kept').then(
+        (rows) => rows,
+        (error: unknown) => void codes.add(errorCodeOf(error)),
+      );
+      // A process of the dead server may still have answered.
+      if (outcome && own.postgres.pid !== before) {
+        t.deepEqual(outcome, [{ n: 42 }]);
+        break;
+      }
     }
-  }
-  t.deepEqual([...codes], ['database_unavailable']);
-  await database.close();
-});
+    t.deepEqual([...codes], ['database_unavailable']);
+    await database.close();
+  },
+);
 
-test('stopping is bounded, also of a PostgreSQL that does not react', async (t) => {
+test.serial('stopping is bounded, also of a PostgreSQL that does not react', async (t) => {
   using directory = await temporaryCluster();
   const own = await startOwn(directory.path);
   process.kill(own.postgres.pid, 'SIGSTOP');
@@ -142,7 +145,7 @@ test('stopping is bounded, also of a PostgreSQL that does not react', async (t) 
   t.false(isRunning(own.postgres.pid));
 });
 
-test('a cluster whose making was interrupted is made anew', async (t) => {
+test.serial('a cluster whose making was interrupted is made anew', async (t) => {
   using directory = temporaryDirectory();
   mkdirSync(join(directory.path, 'postgres.new'));
   writeFileSync(join(directory.path, 'postgres.new/PG_VERSION'), '18\n');
@@ -151,23 +154,26 @@ test('a cluster whose making was interrupted is made anew', async (t) => {
   t.false(existsSync(join(directory.path, 'postgres.new')));
 });
 
-test('a lock file that names a process which is no PostgreSQL does not hold up the start', async (t) => {
-  // Closed, so that for root the namespace is taken: there PostgreSQL may signal our processes, and looks.
-  using directory = temporaryDirectory(0o700);
-  const path = join(directory.path, 'postgres/postmaster.pid');
-  let lock = '';
-  {
+test.serial(
+  'a lock file that names a process which is no PostgreSQL does not hold up the start',
+  async (t) => {
+    // Closed, so that for root the namespace is taken: there PostgreSQL may signal our processes, and looks.
+    using directory = temporaryDirectory(0o700);
+    const path = join(directory.path, 'postgres/postmaster.pid');
+    let lock = '';
+    {
+      await using own = await startOwn(directory.path);
+      t.true(own.postgres.pid > 0);
+      lock = readFileSync(path, 'utf8');
+    }
+    writeFileSync(path, lock.replace(/^\d+/, String(process.pid)));
+    chownSync(path, statSync(join(directory.path, 'postgres')).uid, -1);
     await using own = await startOwn(directory.path);
-    t.true(own.postgres.pid > 0);
-    lock = readFileSync(path, 'utf8');
-  }
-  writeFileSync(path, lock.replace(/^\d+/, String(process.pid)));
-  chownSync(path, statSync(join(directory.path, 'postgres')).uid, -1);
-  await using own = await startOwn(directory.path);
-  t.deepEqual(await ask(own.postgres.url, 'SELECT 1 AS one'), [{ one: 1 }]);
-});
+    t.deepEqual(await ask(own.postgres.url, 'SELECT 1 AS one'), [{ one: 1 }]);
+  },
+);
 
-test('a path that is too long for a socket is refused before anything is made', async (t) => {
+test.serial('a path that is too long for a socket is refused before anything is made', async (t) => {
   using directory = temporaryDirectory();
   const long = join(directory.path, 'x'.repeat(100));
   const error = await t.throwsAsync(startOwn(long));
@@ -176,14 +182,14 @@ test('a path that is too long for a socket is refused before anything is made', 
   t.false(existsSync(join(long, 'postgres')));
 });
 
-test('a data directory that cannot be made is refused', (t) => {
+test.serial('a data directory that cannot be made is refused', (t) => {
   using directory = temporaryDirectory();
   writeFileSync(join(directory.path, 'file'), '');
   const error = t.throws(() => openDataDir(join(directory.path, 'file/data')));
   t.is(errorCodeOf(error), 'config_invalid');
 });
 
-test('a cluster that cannot be started says why, in the words of PostgreSQL', async (t) => {
+test.serial('a cluster that cannot be started says why, in the words of PostgreSQL', async (t) => {
   using directory = await temporaryCluster();
   {
     await using own = await startOwn(directory.path);

@@ -75,7 +75,7 @@ async function assertNothingIsMissing(
   t.true(outcomes.recorded.length >= 150);
 }
 
-test('a session that dies before its commit records nothing, and says so', async (t) => {
+test.serial('a session that dies before its commit records nothing, and says so', async (t) => {
   const { url, drop } = await createDatabase();
   const [database, admin] = [openDatabase(url), openDatabase(url)];
   // At the commit itself, after all rows are in.
@@ -97,28 +97,31 @@ test('a session that dies before its commit records nothing, and says so', async
   await drop();
 });
 
-test('a session that dies after its commit, before the answer, has recorded, and still counts as failed', async (t) => {
-  const created = await createDatabase();
-  using directory = temporaryDirectory();
-  await using proxy = await startProxy(created.url, directory.path);
-  const [database, admin] = [openDatabase(proxy.url, { maxConnections: 1 }), openDatabase(created.url)];
-  const outcomes = new Outcomes(database);
-  const before = await outcomes.record();
-  proxy.swallowNextAnswer();
-  const lost = await outcomes.record();
-  t.deepEqual(
-    [outcomes.recorded, outcomes.failed],
-    [[before], new Map([[lost, 'database_unavailable' as const]])],
-  );
-  t.deepEqual(await serials(admin), new Set([before, lost]));
-  const after = await outcomes.record();
-  t.deepEqual(outcomes.recorded, [before, after]);
-  await database.close();
-  await admin.close();
-  await created.drop();
-});
+test.serial(
+  'a session that dies after its commit, before the answer, has recorded, and still counts as failed',
+  async (t) => {
+    const created = await createDatabase();
+    using directory = temporaryDirectory();
+    await using proxy = await startProxy(created.url, directory.path);
+    const [database, admin] = [openDatabase(proxy.url, { maxConnections: 1 }), openDatabase(created.url)];
+    const outcomes = new Outcomes(database);
+    const before = await outcomes.record();
+    proxy.swallowNextAnswer();
+    const lost = await outcomes.record();
+    t.deepEqual(
+      [outcomes.recorded, outcomes.failed],
+      [[before], new Map([[lost, 'database_unavailable' as const]])],
+    );
+    t.deepEqual(await serials(admin), new Set([before, lost]));
+    const after = await outcomes.record();
+    t.deepEqual(outcomes.recorded, [before, after]);
+    await database.close();
+    await admin.close();
+    await created.drop();
+  },
+);
 
-test('sessions that are ended again and again lose nothing that was acknowledged', async (t) => {
+test.serial('sessions that are ended again and again lose nothing that was acknowledged', async (t) => {
   const { url, drop } = await createDatabase();
   const [database, admin] = [openDatabase(url), openDatabase(url)];
   const outcomes = new Outcomes(database);
@@ -138,26 +141,30 @@ test('sessions that are ended again and again lose nothing that was acknowledged
   await drop();
 });
 
-test('PostgreSQL killed with -9 under load loses nothing that was acknowledged, and recording goes on', async (t) => {
-  using directory = await temporaryCluster();
-  await using own = await startOwn(directory.path);
-  await migrate({ url: own.postgres.url, ownerUrl: null, log });
-  const database = openDatabase(own.postgres.url);
-  const outcomes = new Outcomes(database);
-  await underLoad(outcomes, async () => {
-    for (let times = 0; times < 3; times++) {
-      const killed = own.postgres.pid;
-      process.kill(killed, 'SIGKILL');
-      const recorded = outcomes.recorded.length;
-      while (own.postgres.pid === killed || outcomes.recorded.length < recorded + 50) await outcomes.record();
-    }
-  });
-  await assertNothingIsMissing(t, outcomes, database);
-  t.deepEqual(outcomes.codes(), ['database_unavailable']);
-  await database.close();
-});
+test.serial(
+  'PostgreSQL killed with -9 under load loses nothing that was acknowledged, and recording goes on',
+  async (t) => {
+    using directory = await temporaryCluster();
+    await using own = await startOwn(directory.path);
+    await migrate({ url: own.postgres.url, ownerUrl: null, log });
+    const database = openDatabase(own.postgres.url);
+    const outcomes = new Outcomes(database);
+    await underLoad(outcomes, async () => {
+      for (let times = 0; times < 3; times++) {
+        const killed = own.postgres.pid;
+        process.kill(killed, 'SIGKILL');
+        const recorded = outcomes.recorded.length;
+        while (own.postgres.pid === killed || outcomes.recorded.length < recorded + 50)
+          await outcomes.record();
+      }
+    });
+    await assertNothingIsMissing(t, outcomes, database);
+    t.deepEqual(outcomes.codes(), ['database_unavailable']);
+    await database.close();
+  },
+);
 
-test('a table that is locked makes recording fail with timeout, and go on afterwards', async (t) => {
+test.serial('a table that is locked makes recording fail with timeout, and go on afterwards', async (t) => {
   const { url, drop } = await createDatabase();
   const [database, admin] = [openDatabase(url, { statementTimeoutMs: 100 }), openDatabase(url)];
   const outcomes = new Outcomes(database);
@@ -175,28 +182,31 @@ test('a table that is locked makes recording fail with timeout, and go on afterw
   await drop();
 });
 
-test('a session that is stopped makes recording fail with timeout, and go on with another', async (t) => {
-  const { url, drop } = await createDatabase();
-  const [database, admin] = [
-    openDatabase(url, { statementTimeoutMs: 200, maxConnections: 1 }),
-    openDatabase(url),
-  ];
-  const outcomes = new Outcomes(database);
-  let stopped = 0;
-  await underLoad(outcomes, async () => {
-    const [session] = await database.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-    stopped = session?.pid ?? 0;
-    process.kill(stopped, 'SIGSTOP');
-    while (outcomes.failed.size === 0) await outcomes.record();
-  });
-  // What it had in hand may be committed once it goes on: that was not acknowledged.
-  process.kill(stopped, 'SIGCONT');
-  await assertNothingIsMissing(t, outcomes, admin);
-  t.deepEqual(outcomes.codes(), ['timeout']);
-  await database.close();
-  await admin.close();
-  await drop();
-});
+test.serial(
+  'a session that is stopped makes recording fail with timeout, and go on with another',
+  async (t) => {
+    const { url, drop } = await createDatabase();
+    const [database, admin] = [
+      openDatabase(url, { statementTimeoutMs: 200, maxConnections: 1 }),
+      openDatabase(url),
+    ];
+    const outcomes = new Outcomes(database);
+    let stopped = 0;
+    await underLoad(outcomes, async () => {
+      const [session] = await database.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      stopped = session?.pid ?? 0;
+      process.kill(stopped, 'SIGSTOP');
+      while (outcomes.failed.size === 0) await outcomes.record();
+    });
+    // What it had in hand may be committed once it goes on: that was not acknowledged.
+    process.kill(stopped, 'SIGCONT');
+    await assertNothingIsMissing(t, outcomes, admin);
+    t.deepEqual(outcomes.codes(), ['timeout']);
+    await database.close();
+    await admin.close();
+    await drop();
+  },
+);
 
 interface Proxy extends AsyncDisposable {
   readonly url: string;

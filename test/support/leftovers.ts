@@ -1,0 +1,42 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+
+const GONE_TIMEOUT_MS = 5_000;
+
+/**
+ * Ends what tests left running (where they were interrupted, or failed): processes that have the run's own
+ * directory in their command line or for their TMPDIR. Returns their command lines.
+ */
+export async function endLeftovers(directory: string): Promise<string[]> {
+  const found = processesOf(directory);
+  for (const { pid } of found) kill(pid);
+  const deadline = performance.now() + GONE_TIMEOUT_MS;
+  while (processesOf(directory).length > 0 && performance.now() < deadline) await pause(20);
+  return found.map(({ command }) => command);
+}
+
+function processesOf(directory: string): { pid: number; command: string }[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.flatMap((name) => {
+    const command = read(`/proc/${name}/cmdline`).replaceAll('\0', ' ');
+    const ours = command.includes(directory) || read(`/proc/${name}/environ`).includes(`TMPDIR=${directory}`);
+    return ours && Number(name) !== process.pid ? [{ pid: Number(name), command }] : [];
+  });
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+/** Empty for a process that has ended, or that isn't ours to look into. */
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
