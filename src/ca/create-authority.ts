@@ -8,7 +8,7 @@ import { keyIdentifier, parsePublicKey } from '../x509/public-key.ts';
 import { SERIAL_BYTES } from '../x509/serial.ts';
 import type { SigningAuthority } from './authority.ts';
 import { signAuthorityCertificate } from './authority-certificate.ts';
-import type { StoredAuthority } from './authority-store.ts';
+import type { NewAuthority } from './authority-store.ts';
 import type { KeyEncryptionKey } from './key-encryption-key.ts';
 import { type AuthorityProfile, ISSUING_CA, ROOT_CA } from './profile.ts';
 import { sealKey } from './seal.ts';
@@ -28,7 +28,7 @@ export interface AuthorityRequest {
 
 /** A new authority, `prepared`: as it is stored, and ready to sign. */
 export interface CreatedAuthority {
-  readonly stored: Omit<StoredAuthority, 'createdAt'>;
+  readonly stored: NewAuthority;
   readonly signing: SigningAuthority;
 }
 
@@ -80,7 +80,8 @@ async function createAuthority(
     await tryAuthority(signing, trustDomain);
     // 5. Seal the key.
     const sealedKey = sealKey(kek, id, pkcs8);
-    return { signing, stored: { ...authority, keyAlgorithm, sealedKey } };
+    const stored = { ...authority, keyAlgorithm, sealedKey, keyReference: null, crossCertificate: null };
+    return { signing, stored };
   } finally {
     pkcs8.fill(0);
   }

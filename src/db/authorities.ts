@@ -1,15 +1,25 @@
 import type { Issuance } from '../audit/issuance.ts';
 import type { OperatorEvent } from '../audit/operator-event.ts';
 import type { AuthorityKind, AuthorityState } from '../ca/authority.ts';
-import type { AuthorityStore, AuthorityTransaction, StoredAuthority } from '../ca/authority-store.ts';
+import type {
+  AuthorityStore,
+  AuthorityTransaction,
+  NewAuthority,
+  StoredAuthority,
+  StoredCrl,
+} from '../ca/authority-store.ts';
 import type { KeyAlgorithm } from '../ca/signer.ts';
 import { CarnetError } from '../errors.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
+import type { Consumer, Outstanding } from '../rotation/fleet.ts';
+import type { NewRotation, Rotation, RotationChange } from '../rotation/rotation.ts';
+import { listConsumers, outstandingOf } from './consumers.ts';
 import type { Database, Queryable } from './database.ts';
 import { insertIssuances } from './issuances.ts';
 import { notify, type Topic } from './listen.ts';
 import { takeLock } from './locks.ts';
 import { insertEvents } from './operator-events.ts';
+import { insertRotation, listRotations, updateRotation } from './rotations.ts';
 
 interface AuthorityRow {
   readonly id: string;
@@ -22,11 +32,24 @@ interface AuthorityRow {
   readonly not_before: Date;
   readonly not_after: Date;
   readonly created_at: Date;
+  readonly key_reference: string | null;
+  readonly cross_certificate: Buffer | null;
+  readonly published_sequence: string | null;
+  readonly state_since: Date;
 }
 
 interface BundleRow {
   readonly sequence: string;
   readonly x509_authorities: Buffer[];
+  readonly crls: Buffer[];
+}
+
+interface CrlRow {
+  readonly authority_id: string;
+  readonly number: string;
+  readonly crl: Buffer;
+  readonly this_update: Date;
+  readonly next_update: Date;
 }
 
 /** The authorities and the bundles made of them. Changes are made by one transaction at a time, in all replicas. */
@@ -43,9 +66,9 @@ export class PostgresAuthorityStore implements AuthorityStore {
 
   async bundle(): Promise<Omit<TrustBundle, 'trustDomain'> | undefined> {
     const [row] = await this.#database.query<BundleRow>(
-      'SELECT sequence, x509_authorities FROM trust_bundle ORDER BY sequence DESC LIMIT 1',
+      'SELECT sequence, x509_authorities, crls FROM trust_bundle ORDER BY sequence DESC LIMIT 1',
     );
-    return row && { sequence: Number(row.sequence), x509Authorities: row.x509_authorities };
+    return row && { sequence: Number(row.sequence), x509Authorities: row.x509_authorities, crls: row.crls };
   }
 
   transact<T>(work: (tx: AuthorityTransaction) => Promise<T>): Promise<T> {
@@ -72,10 +95,11 @@ class Changes implements AuthorityTransaction {
     return listAuthorities(this.#tx);
   }
 
-  async insert(authority: Omit<StoredAuthority, 'createdAt'>): Promise<void> {
+  async insert(authority: NewAuthority): Promise<void> {
     await this.#tx.query(
-      `INSERT INTO authority (id, kind, state, parent_id, key_algorithm, certificate, sealed_key, not_before, not_after)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+      `INSERT INTO authority (id, kind, state, parent_id, key_algorithm, certificate, sealed_key, not_before, not_after,
+         key_reference, cross_certificate)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
       [
         authority.id,
         authority.kind,
@@ -86,31 +110,97 @@ class Changes implements AuthorityTransaction {
         authority.sealedKey,
         authority.notBefore,
         authority.notAfter,
+        authority.keyReference,
+        authority.crossCertificate,
       ],
     );
     this.topics.add('authorities');
   }
 
   async setState(id: string, state: AuthorityState): Promise<void> {
-    const rows = await this.#tx.query('UPDATE authority SET state = $2 WHERE id = $1 RETURNING id', [
-      id,
-      state,
-    ]);
-    if (rows.length === 0) throw new CarnetError('not_found', `there is no authority ${JSON.stringify(id)}`);
-    this.topics.add('authorities');
+    await this.#change(id, 'state = $2, state_since = statement_timestamp()', state);
   }
 
-  async publishBundle(rootIds: readonly string[]): Promise<void> {
-    const rows = await this.#tx.query(
-      `INSERT INTO trust_bundle (sequence, root_ids, x509_authorities)
-       SELECT (SELECT coalesce(max(sequence), 0) + 1 FROM trust_bundle), $1, array_agg(certificate ORDER BY position)
-       FROM unnest($1::text[]) WITH ORDINALITY AS given (id, position) JOIN authority USING (id)
-       HAVING count(*) = cardinality($1) RETURNING sequence`,
-      [rootIds],
+  async destroyKey(id: string): Promise<void> {
+    await this.#change(id, 'sealed_key = $2, key_reference = NULL', null);
+  }
+
+  async crls(): Promise<StoredCrl[]> {
+    const rows = await this.#tx.query<CrlRow>(
+      `SELECT DISTINCT ON (authority_id) authority_id, number, crl, this_update, next_update
+       FROM crl ORDER BY authority_id, number DESC`,
     );
-    if (rows.length === 0)
-      throw new CarnetError('not_found', `not all of these are authorities: ${rootIds.join(', ')}`);
-    this.topics.add('bundle');
+    return rows.map((row) => ({
+      authorityId: row.authority_id,
+      number: Number(row.number),
+      crl: row.crl,
+      thisUpdate: row.this_update,
+      nextUpdate: row.next_update,
+    }));
+  }
+
+  async insertCrl({ authorityId, number, crl, thisUpdate, nextUpdate }: StoredCrl): Promise<void> {
+    await this.#tx.query(
+      'INSERT INTO crl (authority_id, number, crl, this_update, next_update) VALUES ($1, $2, $3, $4, $5)',
+      [authorityId, number, crl, thisUpdate, nextUpdate],
+    );
+  }
+
+  async publishBundle(rootIds: readonly string[], crlAuthorityIds: readonly string[]): Promise<number> {
+    const [row] = await this.#tx.query<{ sequence: string }>(
+      `INSERT INTO trust_bundle (sequence, root_ids, x509_authorities, crl_ids, crls)
+       SELECT (SELECT coalesce(max(sequence), 0) + 1 FROM trust_bundle), $1, roots.certificates, $2, latest.crls
+       FROM (SELECT array_agg(certificate ORDER BY position) AS certificates
+             FROM unnest($1::text[]) WITH ORDINALITY AS given (id, position) JOIN authority USING (id)) AS roots,
+            (SELECT coalesce(array_agg(newest.crl ORDER BY position), '{}') AS crls
+             FROM unnest($2::text[]) WITH ORDINALITY AS given (id, position),
+                  LATERAL (SELECT crl FROM crl WHERE authority_id = given.id ORDER BY number DESC LIMIT 1) AS newest
+            ) AS latest
+       WHERE cardinality(roots.certificates) = cardinality($1) AND cardinality(latest.crls) = cardinality($2)
+       RETURNING sequence`,
+      [rootIds, crlAuthorityIds],
+    );
+    if (row === undefined)
+      throw new CarnetError(
+        'not_found',
+        `not all of these are authorities with a CRL: ${[...rootIds, ...crlAuthorityIds].join(', ')}`,
+      );
+    await this.#tx.query(
+      'UPDATE authority SET published_sequence = $2 WHERE id = ANY ($1) AND published_sequence IS NULL',
+      [[...rootIds, ...crlAuthorityIds], row.sequence],
+    );
+    this.topics.add('bundle').add('authorities');
+    return Number(row.sequence);
+  }
+
+  async republishBundle(): Promise<number> {
+    const [row] = await this.#tx.query<{ root_ids: string[]; crl_ids: string[] }>(
+      'SELECT root_ids, crl_ids FROM trust_bundle ORDER BY sequence DESC LIMIT 1',
+    );
+    if (row === undefined) throw new CarnetError('not_found', 'there is no trust bundle yet');
+    return this.publishBundle(row.root_ids, row.crl_ids);
+  }
+
+  rotations(): Promise<Rotation[]> {
+    return listRotations(this.#tx);
+  }
+
+  insertRotation(rotation: NewRotation): Promise<void> {
+    this.topics.add('authorities');
+    return insertRotation(this.#tx, rotation);
+  }
+
+  updateRotation(id: number, change: RotationChange): Promise<void> {
+    this.topics.add('authorities');
+    return updateRotation(this.#tx, id, change);
+  }
+
+  consumers(): Promise<Consumer[]> {
+    return listConsumers(this.#tx);
+  }
+
+  outstanding(authorityIds: readonly string[]): Promise<Outstanding> {
+    return outstandingOf(this.#tx, authorityIds);
   }
 
   record(issuance: Issuance): Promise<void> {
@@ -120,11 +210,21 @@ class Changes implements AuthorityTransaction {
   event(event: OperatorEvent): Promise<void> {
     return insertEvents(this.#tx, [event]);
   }
+
+  async #change(id: string, assignment: string, value: unknown): Promise<void> {
+    const rows = await this.#tx.query(`UPDATE authority SET ${assignment} WHERE id = $1 RETURNING id`, [
+      id,
+      value,
+    ]);
+    if (rows.length === 0) throw new CarnetError('not_found', `there is no authority ${JSON.stringify(id)}`);
+    this.topics.add('authorities');
+  }
 }
 
 async function listAuthorities(database: Queryable): Promise<StoredAuthority[]> {
   const rows = await database.query<AuthorityRow>(
-    `SELECT id, kind, state, parent_id, key_algorithm, certificate, sealed_key, not_before, not_after, created_at
+    `SELECT id, kind, state, parent_id, key_algorithm, certificate, sealed_key, not_before, not_after, created_at,
+       key_reference, cross_certificate, published_sequence, state_since
      FROM authority ORDER BY created_at, id`,
   );
   return rows.map((row) => ({
@@ -138,5 +238,9 @@ async function listAuthorities(database: Queryable): Promise<StoredAuthority[]> 
     notBefore: row.not_before,
     notAfter: row.not_after,
     createdAt: row.created_at,
+    keyReference: row.key_reference,
+    crossCertificate: row.cross_certificate,
+    publishedSequence: row.published_sequence === null ? null : Number(row.published_sequence),
+    stateSince: row.state_since,
   }));
 }

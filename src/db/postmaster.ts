@@ -44,7 +44,8 @@ export async function startPostmaster(
   const logPath = logPathOf(cluster);
   boundLog(logPath);
   const logStart = statSync(logPath, { throwIfNoEntry: false })?.size ?? 0;
-  const postmaster = spawnPostmaster(cluster, settings, logPath, recorded?.pid);
+  const stalePid = recorded && !isPostmasterOf(recorded.pid, cluster.directory) ? recorded.pid : undefined;
+  const postmaster = spawnPostmaster(cluster, settings, logPath, stalePid);
   if (!(await becomesReady(postmaster, cluster.directory, signal)))
     throw new CarnetError(
       'database_unavailable',
@@ -57,8 +58,17 @@ export async function startPostmaster(
 export async function stopPostmaster({ pid, exited }: Postmaster): Promise<void> {
   for (const [signal, waitMs] of SHUTDOWN) {
     if (!isRunning(pid)) break;
-    process.kill(pid, signal);
+    sendSignal(pid, signal);
     if (await settlesWithin(exited, waitMs)) return;
+  }
+}
+
+function sendSignal(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    // It may have ended since it was looked at, an orphan without leaving a trace.
+    if (isRunning(pid)) throw error;
   }
 }
 

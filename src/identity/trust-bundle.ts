@@ -7,4 +7,9 @@ export interface TrustBundle {
   readonly sequence: number;
   /** Self-signed root certificates, DER, in the order in which they were made. */
   readonly x509Authorities: readonly Uint8Array[];
+  /**
+   * A CRL of each CA that signs, or has signed what is still presented, DER. All of them or none: once a verifier
+   * (Envoy) has one, it refuses every chain for which it has none.
+   */
+  readonly crls: readonly Uint8Array[];
 }

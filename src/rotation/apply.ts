@@ -1,5 +1,10 @@
 import { authorityIssuance } from '../ca/authority-issuance.ts';
-import type { AuthorityStore, AuthorityTransaction, StoredAuthority } from '../ca/authority-store.ts';
+import type {
+  AuthorityStore,
+  AuthorityTransaction,
+  NewAuthority,
+  StoredAuthority,
+} from '../ca/authority-store.ts';
 import { type CreatedAuthority, createIssuing, createRoot } from '../ca/create-authority.ts';
 import type { KeyEncryptionKey } from '../ca/key-encryption-key.ts';
 import { openAuthority } from '../ca/open-authority.ts';
@@ -56,7 +61,8 @@ async function carryOut(
     case 'create-root': {
       const root = await createRoot(requestOf(options, options.rootKeyType, schedule.rootTtlMs), kek);
       await activate(root, tx, actor, step.why);
-      return tx.publishBundle([root.stored.id]);
+      await tx.publishBundle([root.stored.id], []);
+      return;
     }
     case 'create-issuing': {
       const parent = openAuthority(find(authorities, step.parentId), kek);
@@ -123,7 +129,7 @@ function find(authorities: readonly StoredAuthority[], id: string): StoredAuthor
 }
 
 /** What an operator event says of an authority: everything but the key. */
-function publicPart(authority: Omit<StoredAuthority, 'createdAt'>): Record<string, unknown> {
+function publicPart(authority: NewAuthority): Record<string, unknown> {
   const { id, kind, state, parentId, notBefore, notAfter, keyAlgorithm } = authority;
   return {
     id,

@@ -62,6 +62,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     bundle: () => ({
       trustDomain: TRUST_DOMAIN,
       sequence: 3,
+      crls: [],
       x509Authorities: authorities
         .filter(({ kind }) => kind === 'root')
         .map(({ certificate }) => certificate),
@@ -197,7 +198,11 @@ export async function makeAuthority(fields: Partial<StoredAuthority> = {}): Prom
     notAfter: new Date(NOW + 365 * 86_400_000),
     keyAlgorithm: 'ec-p256',
     sealedKey: new Uint8Array([1]),
+    keyReference: null,
+    crossCertificate: null,
+    publishedSequence: 1,
     createdAt: new Date(NOW - 86_400_000),
+    stateSince: new Date(NOW - 86_400_000),
     ...fields,
   };
 }

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { StoredAuthority } from '../../src/ca/authority-store.ts';
+import type { NewAuthority } from '../../src/ca/authority-store.ts';
 import { PostgresAuthorityStore } from '../../src/db/authorities.ts';
 import { PostgresIssuanceQuery } from '../../src/db/issuance-query.ts';
 import { Listener, type Topic } from '../../src/db/listen.ts';
@@ -16,7 +16,7 @@ test.after.always(async () => {
   await created.drop();
 });
 
-function authority(id: string, fields: Partial<StoredAuthority> = {}): Omit<StoredAuthority, 'createdAt'> {
+function authority(id: string, fields: Partial<NewAuthority> = {}): NewAuthority {
   return {
     id,
     kind: 'root',
@@ -27,6 +27,8 @@ function authority(id: string, fields: Partial<StoredAuthority> = {}): Omit<Stor
     notAfter: new Date('2027-01-01T00:00:00.000Z'),
     keyAlgorithm: 'ec-p256',
     sealedKey: Buffer.from(`sealed key of ${id}`),
+    keyReference: null,
+    crossCertificate: null,
     ...fields,
   };
 }
@@ -52,7 +54,7 @@ test.serial(
       await tx.insert(authority('root-b'));
       await tx.insert(authority('root-a', { sealedKey: null, keyAlgorithm: 'rsa-4096' }));
       await tx.setState('root-b', 'active');
-      await tx.publishBundle(['root-b', 'root-a']);
+      await tx.publishBundle(['root-b', 'root-a'], []);
       await tx.record(recorded);
       await tx.event({
         actor: 'schedule:ca',
@@ -76,6 +78,7 @@ test.serial(
     t.deepEqual(await store.bundle(), {
       sequence: 1,
       x509Authorities: [certificateOf('root-b'), certificateOf('root-a')],
+      crls: [],
     });
     t.truthy(await new PostgresIssuanceQuery(database).get(recorded.serial));
     const { items } = await listEvents(database, { limit: 1, cursor: null });
@@ -89,8 +92,8 @@ test.serial(
 );
 
 test.serial('each bundle has the next sequence number', async (t) => {
-  await store.transact((tx) => tx.publishBundle(['root-a']));
-  t.deepEqual(await store.bundle(), { sequence: 2, x509Authorities: [certificateOf('root-a')] });
+  await store.transact((tx) => tx.publishBundle(['root-a'], []));
+  t.deepEqual(await store.bundle(), { sequence: 2, x509Authorities: [certificateOf('root-a')], crls: [] });
 });
 
 test.serial('a transaction that fails leaves nothing', async (t) => {
@@ -99,7 +102,7 @@ test.serial('a transaction that fails leaves nothing', async (t) => {
   await t.throwsAsync(
     store.transact(async (tx) => {
       await tx.insert(authority('root-c'));
-      await tx.publishBundle(['root-c']);
+      await tx.publishBundle(['root-c'], []);
       await tx.record(recorded);
       throw new Error('as the test says');
     }),
@@ -111,8 +114,8 @@ test.serial('a transaction that fails leaves nothing', async (t) => {
 
 for (const [what, work, code] of [
   ['the state of an unknown authority', (tx) => tx.setState('none', 'active'), 'not_found'],
-  ['a bundle with an unknown root', (tx) => tx.publishBundle(['root-a', 'none']), 'not_found'],
-  ['a bundle of nothing', (tx) => tx.publishBundle([]), 'invalid_argument'],
+  ['a bundle with an unknown root', (tx) => tx.publishBundle(['root-a', 'none'], []), 'not_found'],
+  ['a bundle of nothing', (tx) => tx.publishBundle([], []), 'invalid_argument'],
   ['an authority that is there', (tx) => tx.insert(authority('root-a')), 'already_exists'],
   [
     'a child of an unknown parent',
@@ -133,7 +136,7 @@ test.serial('transactions of two replicas follow one another', async (t) => {
       [1, 2, 3].map(() =>
         one.transact(async (tx) => {
           t.is(++inside, 1);
-          await tx.publishBundle(['root-a']);
+          await tx.publishBundle(['root-a'], []);
           inside--;
         }),
       ),
@@ -159,10 +162,10 @@ test.serial('wakes the replicas for what was changed, and no more', async (t) =>
   await woken.promise;
   for (const [work, topics] of [
     [(tx) => tx.setState('root-a', 'published'), ['authorities']],
-    [(tx) => tx.publishBundle(['root-b']), ['bundle']],
+    [(tx) => tx.publishBundle(['root-b'], []), ['bundle']],
     [
       async (tx) => {
-        await tx.publishBundle(['root-a']);
+        await tx.publishBundle(['root-a'], []);
         await tx.setState('root-a', 'active');
         await tx.insert(authority('root-d'));
       },

@@ -212,7 +212,7 @@ function createWorld(limits = {}) {
   return world;
 }
 
-const BUNDLE = { trustDomain: parseTrustDomain('td'), sequence: 1, x509Authorities: [] };
+const BUNDLE = { trustDomain: parseTrustDomain('td'), sequence: 1, x509Authorities: [], crls: [] };
 
 function grant(name: string, entryVersion = 1): Grant {
   return {

@@ -39,7 +39,10 @@ async function selfSigned(algorithm: keyof typeof ALGORITHMS, ca = true): Promis
 
 async function document(...authorities: Uint8Array[]): Promise<BundleDocument> {
   const x509Authorities = authorities.length > 0 ? authorities : [await selfSigned('ec-p256')];
-  return encodeBundle({ trustDomain: parseTrustDomain('carnet.local'), sequence: 7, x509Authorities }, 300);
+  return encodeBundle(
+    { trustDomain: parseTrustDomain('carnet.local'), sequence: 7, x509Authorities, crls: [] },
+    300,
+  );
 }
 
 for (const algorithm of Object.keys(ALGORITHMS) as (keyof typeof ALGORITHMS)[])

@@ -37,6 +37,7 @@ export async function createAuthority(): Promise<TestAuthority> {
     bundle: (sequence) => ({
       trustDomain: TRUST_DOMAIN,
       sequence,
+      crls: [],
       x509Authorities: [new Uint8Array(certificate.rawData)],
     }),
     issue: (path) => issue(certificate, keys, path),

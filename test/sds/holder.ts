@@ -54,6 +54,7 @@ export function bundle(sequence: number, fields: Partial<TrustBundle> = {}): Tru
   return {
     trustDomain: parseTrustDomain('carnet.local'),
     sequence,
+    crls: [],
     x509Authorities: [randomBytes(500)],
     ...fields,
   };

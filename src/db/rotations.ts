@@ -1,0 +1,75 @@
+import type { NewRotation, Rotation, RotationChange, RotationRequest } from '../rotation/rotation.ts';
+import type { Queryable } from './database.ts';
+
+interface RotationRow {
+  readonly id: string;
+  readonly kind: Rotation['kind'];
+  readonly hands_free: boolean;
+  readonly urgent: boolean;
+  readonly hold_seconds: number;
+  readonly requested: RotationRequest | null;
+  readonly force: boolean;
+  readonly old_id: string;
+  readonly new_id: string | null;
+  readonly actor: string;
+  readonly reason: string;
+  readonly started_at: Date;
+}
+
+/** The rotations under way: at most one of each kind. */
+export async function listRotations(database: Queryable): Promise<Rotation[]> {
+  const rows = await database.query<RotationRow>(
+    `SELECT id, kind, hands_free, urgent, hold_seconds, requested, force, old_id, new_id, actor, reason, started_at
+     FROM rotation WHERE finished_at IS NULL ORDER BY id`,
+  );
+  return rows.map((row) => ({
+    id: Number(row.id),
+    kind: row.kind,
+    handsFree: row.hands_free,
+    urgent: row.urgent,
+    holdSeconds: row.hold_seconds,
+    requested: row.requested,
+    force: row.force,
+    oldId: row.old_id,
+    newId: row.new_id,
+    actor: row.actor,
+    reason: row.reason,
+    startedAt: row.started_at,
+  }));
+}
+
+export async function insertRotation(tx: Queryable, rotation: NewRotation): Promise<void> {
+  await tx.query(
+    `INSERT INTO rotation (kind, hands_free, urgent, hold_seconds, old_id, actor, reason)
+     VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+    [
+      rotation.kind,
+      rotation.handsFree,
+      rotation.urgent,
+      rotation.holdSeconds,
+      rotation.oldId,
+      rotation.actor,
+      rotation.reason,
+    ],
+  );
+}
+
+/** Fields that `change` doesn't name stay as they are; an outcome ends the rotation. */
+export async function updateRotation(tx: Queryable, id: number, change: RotationChange): Promise<void> {
+  const columns: Record<keyof RotationChange, string> = {
+    handsFree: 'hands_free',
+    urgent: 'urgent',
+    holdSeconds: 'hold_seconds',
+    requested: 'requested',
+    force: 'force',
+    newId: 'new_id',
+    outcome: 'outcome',
+  };
+  const fields = Object.keys(change) as (keyof RotationChange)[];
+  const assignments = fields.map((field, i) => `${columns[field]} = $${i + 2}`);
+  if (change.outcome !== undefined) assignments.push('finished_at = statement_timestamp()');
+  await tx.query(`UPDATE rotation SET ${assignments.join(', ')} WHERE id = $1`, [
+    id,
+    ...fields.map((field) => change[field]),
+  ]);
+}

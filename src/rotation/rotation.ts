@@ -1,0 +1,32 @@
+/** Steps that an operator can ask for, one at a time, where a rotation does not go on by itself. */
+export const REQUESTS = ['publish', 'activate', 'retire', 'abort'] as const;
+export type RotationRequest = (typeof REQUESTS)[number];
+
+/** A rotation under way. */
+export interface Rotation {
+  readonly id: number;
+  readonly kind: 'root' | 'issuing';
+  /** Goes on by itself from gate to gate; else each step waits for its command. */
+  readonly handsFree: boolean;
+  /** The old key is compromised: no hold, no waves. */
+  readonly urgent: boolean;
+  /** How long consumers that cannot acknowledge are waited for after they were last sent a bundle. */
+  readonly holdSeconds: number;
+  readonly requested: RotationRequest | null;
+  /** The requested step does not wait for its gate. */
+  readonly force: boolean;
+  readonly oldId: string;
+  /** Null until it is prepared. */
+  readonly newId: string | null;
+  readonly actor: string;
+  readonly reason: string;
+  readonly startedAt: Date;
+}
+
+export type NewRotation = Omit<Rotation, 'id' | 'startedAt' | 'requested' | 'force' | 'newId'>;
+
+export type RotationChange = Partial<
+  Pick<Rotation, 'handsFree' | 'urgent' | 'holdSeconds' | 'requested' | 'force' | 'newId'> & {
+    readonly outcome: 'done' | 'aborted';
+  }
+>;
