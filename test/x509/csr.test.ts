@@ -268,3 +268,10 @@ test('refuses a request cut short at any byte', async (t) => {
       code: 'csr_malformed',
     });
 });
+
+test('an agent’s request names the key as OpenSSL encodes it, whatever the coordinates begin with', async (t) => {
+  for (let i = 0; i < 600; i++) {
+    const keys = generateKeys('ec-p256');
+    t.deepEqual(Buffer.from((await parseCsr(buildCsr(keys))).spki), Buffer.from(spkiOf(keys)));
+  }
+});
