@@ -55,7 +55,7 @@ export async function signAuthorityCertificate(
       signingKey: privateKey,
       signingAlgorithm: WEB_CRYPTO_ALGORITHM[signer.algorithm],
       extensions: [
-        new BasicConstraintsExtension(true, profile.pathLength, true),
+        new BasicConstraintsExtension(true, profile.pathLength ?? undefined, true),
         new KeyUsagesExtension(
           profile.keyUsage.reduce((flags, usage) => flags | KeyUsageFlags[usage], 0),
           true,

@@ -1,7 +1,7 @@
 import { CarnetError } from '../errors.ts';
 import { equalBytes } from '../x509/bytes.ts';
 import { parseCertificate } from '../x509/certificate.ts';
-import type { SigningAuthority } from './authority.ts';
+import type { Authority, SigningAuthority } from './authority.ts';
 import type { StoredAuthority } from './authority-store.ts';
 import type { KeyEncryptionKey } from './key-encryption-key.ts';
 import { unsealKey } from './seal.ts';
@@ -11,7 +11,10 @@ import { softwareSigner } from './software-signer.ts';
  * An authority with its key unsealed, ready to sign. Throws `key_unseal_failed`, also for a key that is not
  * the certificate's, and `authority_unavailable` once the key is destroyed.
  */
-export function openAuthority(stored: StoredAuthority, kek: KeyEncryptionKey): SigningAuthority {
+export function openAuthority(
+  stored: Authority & Pick<StoredAuthority, 'sealedKey'>,
+  kek: KeyEncryptionKey,
+): SigningAuthority {
   const { id, kind, state, parentId, certificate, notBefore, notAfter, sealedKey } = stored;
   if (sealedKey === null)
     throw new CarnetError(

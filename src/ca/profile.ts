@@ -28,8 +28,8 @@ export interface AuthorityProfile {
   readonly kind: AuthorityKind;
   readonly lifetime: Lifetime;
   readonly keyUsage: readonly KeyUsage[];
-  /** How many CAs may follow below it (RFC 5280 §4.2.1.9). */
-  readonly pathLength: number;
+  /** How many CAs may follow below it (RFC 5280 §4.2.1.9); null where it does not say. */
+  readonly pathLength: number | null;
   /** The words before the key's name in its common name. */
   readonly title: string;
 }
@@ -66,13 +66,16 @@ export const ISSUING_CA: AuthorityProfile = {
   title: 'Carnet issuing CA',
 };
 
-/** Signs issuing CAs, and CRLs for them; one CA may follow, never two. */
+/**
+ * Signs issuing CAs, and CRLs for them. No path length: a root that cross-signs its successor has two CAs below
+ * it, and what a trusted root says cannot be taken back.
+ */
 export const ROOT_CA: AuthorityProfile = {
   name: 'root-ca',
   kind: 'root',
   lifetime: { minSeconds: 20, defaultSeconds: YEAR, maxSeconds: 30 * YEAR },
   keyUsage: ['keyCertSign', 'cRLSign'],
-  pathLength: 1,
+  pathLength: null,
   title: 'Carnet root',
 };
 

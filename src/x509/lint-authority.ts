@@ -8,7 +8,8 @@ export interface ExpectedAuthority extends Expected {
   /** `spiffe://<trust domain>`. */
   readonly spiffeId: string;
   readonly keyUsage: readonly KeyUsage[];
-  readonly pathLength: number;
+  /** Null where there must be none. */
+  readonly pathLength: number | null;
 }
 
 const EXTENSIONS: ReadonlySet<string> = new Set([
