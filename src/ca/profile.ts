@@ -4,10 +4,9 @@ import { OID } from '../x509/oid.ts';
 import type { KeyKind } from '../x509/public-key.ts';
 import type { AuthorityKind } from './authority.ts';
 
-/** How long a certificate may live, and how long it does when nobody says. */
+/** How long a certificate may live. */
 export interface Lifetime {
   readonly minSeconds: number;
-  readonly defaultSeconds: number;
   readonly maxSeconds: number;
 }
 
@@ -34,19 +33,19 @@ export interface AuthorityProfile {
   readonly title: string;
 }
 
-const HOUR = 3600;
-const DAY = 24 * HOUR;
+const DAY = 86_400;
 const YEAR = 365 * DAY;
 
 /**
  * A workload's leaf (X509-SVID). Its subject is empty and so its SAN critical: no client that we know wants
  * more, and a name there would be one more thing to trust. Key usage is digitalSignature for RSA too: all that
  * keyEncipherment allows is TLS 1.2 without forward secrecy (X509-SVID §4.3: "usually they aren't needed").
- * No Ed25519 leaves: Envoy loads one, but accepts none from a peer (test/ca/envoy-key-types.test.ts).
+ * No Ed25519 leaves: Envoy loads one, but accepts none from a peer. P-384 leaves need TLS 1.3 between Envoys
+ * (test/ca/envoy-key-types.test.ts).
  */
 export const X509_SVID: LeafProfile = {
   name: 'x509-svid',
-  lifetime: { minSeconds: 1, defaultSeconds: HOUR, maxSeconds: 30 * DAY },
+  lifetime: { minSeconds: 1, maxSeconds: 30 * DAY },
   keyKinds: ['ec-p256', 'ec-p384', 'rsa'],
   keyUsage: ['digitalSignature'],
   extKeyUsage: [OID.serverAuth, OID.clientAuth],
@@ -60,7 +59,7 @@ export const X509_SVID: LeafProfile = {
 export const ISSUING_CA: AuthorityProfile = {
   name: 'issuing-ca',
   kind: 'issuing',
-  lifetime: { minSeconds: 10, defaultSeconds: 7 * DAY, maxSeconds: 5 * YEAR },
+  lifetime: { minSeconds: 10, maxSeconds: 5 * YEAR },
   keyUsage: ['keyCertSign', 'cRLSign'],
   pathLength: 0,
   title: 'Carnet issuing CA',
@@ -73,7 +72,7 @@ export const ISSUING_CA: AuthorityProfile = {
 export const ROOT_CA: AuthorityProfile = {
   name: 'root-ca',
   kind: 'root',
-  lifetime: { minSeconds: 20, defaultSeconds: YEAR, maxSeconds: 30 * YEAR },
+  lifetime: { minSeconds: 20, maxSeconds: 30 * YEAR },
   keyUsage: ['keyCertSign', 'cRLSign'],
   pathLength: null,
   title: 'Carnet root',

@@ -23,11 +23,6 @@ export function sequence(...parts: readonly Uint8Array[]): Uint8Array {
   return element(TAG.sequence, ...parts);
 }
 
-/** A SET OF one element; more would have to be sorted (X.690 §11.6). */
-export function setOf(part: Uint8Array): Uint8Array {
-  return element(TAG.set, part);
-}
-
 /** `[number] EXPLICIT`. */
 export function explicit(number: number, ...parts: readonly Uint8Array[]): Uint8Array {
   return element(contextConstructed(number), ...parts);

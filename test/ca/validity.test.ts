@@ -2,7 +2,7 @@ import test from 'ava';
 import { validity } from '../../src/ca/validity.ts';
 import { CarnetError } from '../../src/errors.ts';
 
-const LIFETIME = { minSeconds: 10, defaultSeconds: 3600, maxSeconds: 86_400 };
+const LIFETIME = { minSeconds: 10, maxSeconds: 86_400 };
 const NOW = Date.parse('2026-03-01T12:00:00.900Z');
 const ISSUER = {
   id: 'issuing-01234567',

@@ -9,7 +9,6 @@ import {
   objectIdentifier,
   octetString,
   sequence,
-  setOf,
   TRUE,
   unsignedInteger,
 } from '../../src/x509/der-writer.ts';
@@ -37,6 +36,11 @@ export function name(common: string): Uint8Array {
 
 export function keyIdentifierOf(keys: KeyPair): Uint8Array {
   return keyIdentifier(parsePublicKey(spkiOf(keys)).octets);
+}
+
+/** A SET OF one element. */
+export function setOf(part: Uint8Array): Uint8Array {
+  return element(TAG.set, part);
 }
 
 /** An extension's value, DER, and whether it is critical. */

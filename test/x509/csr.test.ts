@@ -19,12 +19,12 @@ import {
   NULL,
   objectIdentifier,
   sequence,
-  setOf,
 } from '../../src/x509/der-writer.ts';
 import { OID } from '../../src/x509/oid.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import type { KeyKind } from '../../src/x509/public-key.ts';
 import { SIGNATURE_ALGORITHMS } from '../../src/x509/signature-algorithm.ts';
+import { setOf } from './certificates.ts';
 import { generateKeys, rsaSpki, spkiOf } from './keys.ts';
 import { openssl } from './openssl.ts';
 
