@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { parse as parseYaml } from 'yaml';
+import { ISSUING_CA, type Lifetime, ROOT_CA, X509_SVID } from './ca/profile.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm } from './ca/signer.ts';
-import { parseDuration } from './duration.ts';
+import { formatDuration, parseDuration } from './duration.ts';
 import { CarnetError } from './errors.ts';
 import { parseTrustDomain } from './identity/spiffe-id.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
@@ -49,14 +50,20 @@ export const SERVER_SETTINGS = {
     './carnet-data',
   ),
   databaseUrl: {
-    ...setting<string | null>('database-url', 'URL', 'your Postgres instead of the embedded one', text, null),
+    ...setting<string | null>(
+      'database-url',
+      'URL',
+      'your Postgres instead of the embedded one',
+      databaseUrlOf,
+      null,
+    ),
     alsoEnv: 'DATABASE_URL',
   },
   databaseOwnerUrl: setting<string | null>(
     'database-owner-url',
     'URL',
     'a second role, for migrations only; the first then needs no right to change history',
-    text,
+    databaseUrlOf,
     null,
   ),
   trustDomain: setting(
@@ -99,7 +106,7 @@ export const SERVER_SETTINGS = {
     'leaf-ttl',
     'DURATION',
     "a leaf's lifetime, where its entry has none",
-    parseDuration,
+    lifetimeIn(X509_SVID.lifetime),
     3600,
     '1h',
   ),
@@ -107,7 +114,7 @@ export const SERVER_SETTINGS = {
     'issuing-ca-ttl',
     'DURATION',
     "an issuing CA's lifetime",
-    parseDuration,
+    lifetimeIn(ISSUING_CA.lifetime),
     7 * 86_400,
     '7d',
   ),
@@ -115,7 +122,7 @@ export const SERVER_SETTINGS = {
     'root-ca-ttl',
     'DURATION',
     "a root's lifetime",
-    parseDuration,
+    lifetimeIn(ROOT_CA.lifetime),
     365 * 86_400,
     '1y, 365 days',
   ),
@@ -158,6 +165,25 @@ export const SERVER_SETTINGS = {
 } as const satisfies Settings;
 
 export type ServerConfig = SettingValues<typeof SERVER_SETTINGS>;
+
+/**
+ * Reads the settings of `carnet server`, as {@link readSettings} does, and besides refuses lifetimes that don't
+ * fit into each other: what outlives its issuer would be cut short without a word.
+ */
+export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS.ProcessEnv): ServerConfig {
+  const config = readSettings(SERVER_SETTINGS, flags, env);
+  checkOrder('--leaf-ttl', config.leafTtl, '--issuing-ca-ttl', config.issuingCaTtl);
+  checkOrder('--issuing-ca-ttl', config.issuingCaTtl, '--root-ca-ttl', config.rootCaTtl);
+  return config;
+}
+
+function checkOrder(shortName: string, short: number, longName: string, long: number): void {
+  if (short > long)
+    throw new CarnetError(
+      'config_invalid',
+      `${shortName} ${formatDuration(short)} is longer than ${longName} ${formatDuration(long)}: nothing outlives its issuer`,
+    );
+}
 
 /** Adds the settings, and `--config`, to a command as options. */
 export function addSettings(command: Command, settings: Settings): void {
@@ -267,6 +293,28 @@ function setting<T>(
 function pathOf(value: string): string {
   if (value === '') throw new CarnetError('config_invalid', 'the path is empty');
   return resolve(value);
+}
+
+/** The value may hold a password: it is never repeated. */
+function databaseUrlOf(value: string): string {
+  if (!/^postgres(?:ql)?:\/\//.test(value))
+    throw new CarnetError(
+      'config_invalid',
+      'it is no URL of a Postgres: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE',
+    );
+  return value;
+}
+
+function lifetimeIn({ minSeconds, maxSeconds }: Lifetime): (value: string) => number {
+  return (value) => {
+    const seconds = parseDuration(value);
+    if (seconds < minSeconds || seconds > maxSeconds)
+      throw new CarnetError(
+        'config_invalid',
+        `${value} is not from ${formatDuration(minSeconds)} to ${formatDuration(maxSeconds)}`,
+      );
+    return seconds;
+  };
 }
 
 /** Parses `host:port` or `[ipv6]:port`. */

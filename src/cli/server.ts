@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { relative } from 'node:path';
 import { Command } from 'commander';
 import { systemClock } from '../clock.ts';
-import { addSettings, flagsOf, readSettings, SERVER_SETTINGS, type ServerConfig } from '../config.ts';
+import { addSettings, flagsOf, readServerConfig, SERVER_SETTINGS, type ServerConfig } from '../config.ts';
 import { CarnetError } from '../errors.ts';
 import { createLogger } from '../log.ts';
 import type { RunningServer } from './start-server.ts';
@@ -19,7 +19,7 @@ export function serverCommand(): Command {
     '\nEach setting is also CARNET_SOME_FLAG in the environment and some_flag in the --config file.',
   );
   return command.action(async () => {
-    await serve(readSettings(SERVER_SETTINGS, flagsOf(command), process.env));
+    await serve(readServerConfig(flagsOf(command), process.env));
   });
 }
 

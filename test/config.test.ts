@@ -1,0 +1,98 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { readServerConfig } from '../src/config.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'carnet-config-'));
+test.after.always(() => rmSync(directory, { recursive: true }));
+
+let files = 0;
+function fileOf(text: string): string {
+  const path = join(directory, `${files++}.yaml`);
+  writeFileSync(path, text);
+  return path;
+}
+
+function read(flags: Record<string, string> = {}, env: NodeJS.ProcessEnv = {}) {
+  return readServerConfig(new Map(Object.entries(flags)), env);
+}
+
+test('a flag wins over the environment, the environment over the file, the file over the default', (t) => {
+  const config = fileOf('leaf_ttl: 1m\nnode_name: from-file\ntrust_domain: file.test\n');
+  const { leafTtl, nodeName, trustDomain, issuingCaTtl } = read(
+    { config, 'leaf-ttl': '3m' },
+    { CARNET_LEAF_TTL: '2m', CARNET_NODE_NAME: 'from-env' },
+  );
+  t.deepEqual(
+    [leafTtl, nodeName, trustDomain as string, issuingCaTtl],
+    [180, 'from-env', 'file.test', 7 * 86_400],
+  );
+});
+
+test('an empty variable of the environment counts as none', (t) => {
+  t.is(read({}, { CARNET_LEAF_TTL: '', DATABASE_URL: '' }).leafTtl, 3600);
+});
+
+test('CARNET_DATABASE_URL wins over DATABASE_URL', (t) => {
+  const env = { DATABASE_URL: 'postgres://b/c', CARNET_DATABASE_URL: 'postgres://a/c' };
+  t.is(read({}, env).databaseUrl, 'postgres://a/c');
+  t.is(read({}, { DATABASE_URL: env.DATABASE_URL }).databaseUrl, 'postgres://b/c');
+});
+
+const REFUSED: [flag: string, value: string][] = [
+  ['leaf-ttl', '5 parsecs'],
+  ['leaf-ttl', '0s'],
+  ['leaf-ttl', '31d'],
+  ['issuing-ca-ttl', '9s'],
+  ['root-ca-ttl', '31y'],
+  ['not-before-backdate', 'soon'],
+  ['http-addr', 'nowhere'],
+  ['http-addr', '127.0.0.1:65536'],
+  ['trust-domain', 'UPPER.case'],
+  ['log-level', 'loud'],
+  ['no-agent', 'perhaps'],
+  ['root-key-type', 'ec-p224'],
+  ['key-encryption-key-file', ''],
+  ['database-url', 'mysql://root:hunter2@db/carnet'],
+  ['database-owner-url', 'hunter2'],
+];
+
+for (const [flag, value] of REFUSED)
+  test(`refuses ${flag} ${JSON.stringify(value)} by the name of where it was set`, (t) => {
+    const setting = flag.replaceAll('-', '_');
+    const sources = [
+      [`--${flag}`, () => read({ [flag]: value })],
+      ...(value === ''
+        ? []
+        : [
+            [
+              `CARNET_${setting.toUpperCase()}`,
+              () => read({}, { [`CARNET_${setting.toUpperCase()}`]: value }),
+            ],
+          ]),
+      [setting, () => read({ config: fileOf(`${setting}: ${JSON.stringify(value)}\n`) })],
+    ] as [string, () => unknown][];
+    for (const [name, parse] of sources) {
+      const error = t.throws(parse, { code: 'config_invalid' });
+      t.true(error?.message.startsWith(name), error?.message);
+      t.notRegex(error?.message ?? '', /hunter2/);
+    }
+  });
+
+test('refuses a leaf that would outlive its issuing CA, and that one its root', (t) => {
+  t.throws(() => read({ 'issuing-ca-ttl': '1h', 'leaf-ttl': '2h' }), { code: 'config_invalid' });
+  t.throws(() => read({ 'issuing-ca-ttl': '2d', 'root-ca-ttl': '1d' }), { code: 'config_invalid' });
+  t.notThrows(() => read({ 'leaf-ttl': '1h', 'issuing-ca-ttl': '1h', 'root-ca-ttl': '1h' }));
+});
+
+for (const [what, text] of [
+  ['a setting that does not exist', 'leaf_tll: 1m'],
+  ['a list for a value', 'leaf_ttl: [1m]'],
+  ['a list', '- leaf_ttl'],
+  ['what is no YAML', 'leaf_ttl: "1m'],
+] as const)
+  test(`refuses a file with ${what}`, (t) => {
+    const error = t.throws(() => read({ config: fileOf(text) }), { code: 'config_invalid' });
+    t.true(error?.message.startsWith('--config '), error?.message);
+  });
