@@ -2,7 +2,7 @@ import { CarnetError } from '../errors.ts';
 import { equalBytes } from '../x509/bytes.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import type { Authority, SigningAuthority } from './authority.ts';
-import type { StoredAuthority } from './authority-store.ts';
+import type { NewAuthority } from './authority-store.ts';
 import type { KeyEncryptionKey } from './key-encryption-key.ts';
 import { unsealKey } from './seal.ts';
 import { softwareSigner } from './software-signer.ts';

@@ -147,6 +147,7 @@ class Changes implements AuthorityTransaction {
   }
 
   async publishBundle(rootIds: readonly string[], crlAuthorityIds: readonly string[]): Promise<number> {
+    if (rootIds.length === 0) throw new CarnetError('invalid_argument', 'a trust bundle needs a root');
     const [row] = await this.#tx.query<{ sequence: string }>(
       `INSERT INTO trust_bundle (sequence, root_ids, x509_authorities, crl_ids, crls)
        SELECT (SELECT coalesce(max(sequence), 0) + 1 FROM trust_bundle), $1, roots.certificates, $2, latest.crls

@@ -69,7 +69,7 @@ test.serial(
     t.is(result, 2);
     const authorities = await store.list();
     t.deepEqual(
-      authorities.map(({ createdAt, ...rest }) => rest),
+      authorities.map(({ createdAt, stateSince, publishedSequence, ...rest }) => rest),
       [
         authority('root-b', { state: 'active' }),
         authority('root-a', { sealedKey: null, keyAlgorithm: 'rsa-4096' }),
@@ -162,7 +162,7 @@ test.serial('wakes the replicas for what was changed, and no more', async (t) =>
   await woken.promise;
   for (const [work, topics] of [
     [(tx) => tx.setState('root-a', 'published'), ['authorities']],
-    [(tx) => tx.publishBundle(['root-b'], []), ['bundle']],
+    [(tx) => tx.publishBundle(['root-b'], []), ['bundle', 'authorities']],
     [
       async (tx) => {
         await tx.publishBundle(['root-a'], []);
