@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CarnetError } from '../errors.ts';
@@ -42,16 +43,25 @@ const FIRST_SETTINGS = {
  * Opens the cluster in `<dataDir>/postgres`, and makes it first if there is none. It is made aside and renamed
  * into place, so that one which was interrupted is never taken for a whole one.
  *
- * Throws `config_invalid`, also where the path is too long for a Unix socket.
+ * Throws `config_invalid`, also where the path is too long for a Unix socket, and when `signal` aborts the making.
  */
-export async function openCluster(dataDir: string, binaries: PostgresBinaries): Promise<Cluster> {
+export async function openCluster(
+  dataDir: string,
+  binaries: PostgresBinaries,
+  signal: AbortSignal,
+): Promise<Cluster> {
   const directory = join(dataDir, 'postgres');
   checkSocketPath(directory);
-  if (!existsSync(directory)) await makeCluster(dataDir, directory, binaries);
+  if (!existsSync(directory)) await makeCluster(dataDir, directory, binaries, signal);
   return { directory, account: await accountOf(directory, binaries.postgres), binaries };
 }
 
-async function makeCluster(dataDir: string, directory: string, binaries: PostgresBinaries): Promise<void> {
+async function makeCluster(
+  dataDir: string,
+  directory: string,
+  binaries: PostgresBinaries,
+  signal: AbortSignal,
+): Promise<void> {
   const account = await chooseAccount(binaries.postgres, dataDir);
   const unfinished = `${directory}.new`;
   rmSync(unfinished, { recursive: true, force: true });
@@ -61,9 +71,9 @@ async function makeCluster(dataDir: string, directory: string, binaries: Postgre
   const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
   // Whoever reaches the socket in the 0700 directory could as well rewrite the files: trust gives nothing away.
   const access = ['--auth=trust', `--username=${EMBEDDED_ROLE}`, '--no-instructions'];
-  await run(account, binaries.initdb, ['-D', unfinished, ...access, ...locale, ...settings]);
+  await run(account, binaries.initdb, ['-D', unfinished, ...access, ...locale, ...settings], signal);
   const singleUser = ['--single', '-D', unfinished, '-c', 'exit_on_error=on', 'postgres'];
-  await run(account, binaries.postgres, singleUser, `CREATE DATABASE ${EMBEDDED_DATABASE}\n`);
+  await run(account, binaries.postgres, singleUser, signal, `CREATE DATABASE ${EMBEDDED_DATABASE}\n`);
   renameSync(unfinished, directory);
 }
 
@@ -77,15 +87,22 @@ function checkSocketPath(directory: string): void {
     );
 }
 
-/** Runs a program to its end. Throws `config_invalid` with the end of its output if it fails. */
-async function run(account: PostgresAccount, program: string, args: string[], stdin = ''): Promise<void> {
-  const child = spawnAs(account, program, args, {
-    env: POSTGRES_ENVIRONMENT,
-    cwd: '/',
-    stdio: 'pipe',
-    timeout: PROGRAM_TIMEOUT_MS,
-    killSignal: 'SIGKILL',
-  });
+/**
+ * Runs a program to its end, which `signal` may hasten. Throws `config_invalid` with the end of its output if it
+ * fails.
+ */
+async function run(
+  account: PostgresAccount,
+  program: string,
+  args: string[],
+  signal: AbortSignal,
+  stdin = '',
+): Promise<void> {
+  const child = spawnAs(account, program, args, { env: POSTGRES_ENVIRONMENT, cwd: '/', stdio: 'pipe' });
+  const over = AbortSignal.any([signal, AbortSignal.timeout(PROGRAM_TIMEOUT_MS)]);
+  const end = (): void => killGroup(child);
+  over.addEventListener('abort', end, { once: true });
+  if (over.aborted) end();
   let output = '';
   const keep = (chunk: Buffer): void => {
     output = (output + chunk.toString()).slice(-2000);
@@ -96,11 +113,17 @@ async function run(account: PostgresAccount, program: string, args: string[], st
   const result = await new Promise<string | number | null>((resolve) => {
     child
       .once('error', (error) => resolve(error.message))
-      .once('close', (code, signal) => resolve(code ?? signal));
+      .once('close', (code, name) => resolve(code ?? name));
   });
+  over.removeEventListener('abort', end);
   if (result !== 0)
     throw new CarnetError(
       'config_invalid',
       `the embedded database could not be made: ${program} ended with ${result}: ${output.trim()}`,
     );
+}
+
+/** The program and what it started: initdb runs PostgreSQL itself. */
+function killGroup({ pid, exitCode, signalCode }: ChildProcess): void {
+  if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, 'SIGKILL');
 }

@@ -10,6 +10,8 @@ export interface EmbeddedOptions {
   /** Locked: that is what makes this process the only one to start PostgreSQL here. */
   readonly dataDir: DataDir;
   readonly log: Logger;
+  /** Gives the start up; it has no say afterwards. */
+  readonly signal?: AbortSignal;
   /** Settings (postgresql.conf) over the ones that we hold to; tests turn durability off with them. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -43,13 +45,16 @@ export function embeddedUrl(dataDir: string): string {
  * Starts PostgreSQL in `<data dir>/postgres`, on a Unix socket only, and makes the cluster first if there is
  * none. From then on a server that dies by itself is started again, with back-off; meanwhile nobody can connect.
  *
- * Throws `config_invalid` where it can't be run here, `database_unavailable` where it doesn't come up.
+ * Throws `config_invalid` where it can't be run here, `database_unavailable` where it doesn't come up, either of
+ * them where the start is given up.
  */
 export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
-  const cluster = await openCluster(options.dataDir.path, await postgresBinaries());
+  const stopping = new AbortController();
+  const signal = options.signal ?? stopping.signal;
+  const cluster = await openCluster(options.dataDir.path, await postgresBinaries(), signal);
   const settings = { ...SETTINGS, ...options.settings };
-  const run: Run = { cluster, settings, log: options.log, stopping: new AbortController() };
-  const postmaster = await startWithRetries(run, FIRST_START_TRIES);
+  const run: Run = { cluster, settings, log: options.log, stopping };
+  const postmaster = await startWithRetries(run, FIRST_START_TRIES, signal);
   return new EmbeddedPostgres(embeddedUrl(options.dataDir.path), run, postmaster);
 }
 
@@ -95,7 +100,7 @@ export class EmbeddedPostgres {
       if (stopping.signal.aborted) return;
       log.error({ pid: this.#postmaster.pid }, 'the embedded PostgreSQL ended by itself; starting it again');
       try {
-        this.#postmaster = await startWithRetries(this.#run, Number.POSITIVE_INFINITY);
+        this.#postmaster = await startWithRetries(this.#run, Number.POSITIVE_INFINITY, stopping.signal);
         log.info({ pid: this.#postmaster.pid }, 'the embedded PostgreSQL runs again');
         if (stopping.signal.aborted) await stopPostmaster(this.#postmaster);
       } catch (error) {
@@ -115,16 +120,16 @@ export class EmbeddedPostgres {
 }
 
 /** A try may fail only because processes of a server that was killed hold its memory for some moments more. */
-async function startWithRetries(run: Run, tries: number): Promise<Postmaster> {
+async function startWithRetries(run: Run, tries: number, signal: AbortSignal): Promise<Postmaster> {
   let pauseMs = RETRY_MIN_MS;
   for (let attempt = 1; ; attempt++) {
     try {
-      return await startPostmaster(run.cluster, run.settings, run.stopping.signal);
+      return await startPostmaster(run.cluster, run.settings, signal);
     } catch (error) {
-      if (attempt >= tries || run.stopping.signal.aborted) throw error;
+      if (attempt >= tries || signal.aborted) throw error;
       run.log.warn({ err: error, retryInMs: pauseMs }, 'the embedded PostgreSQL cannot be started yet');
     }
-    await sleep(pauseMs, undefined, { signal: run.stopping.signal });
+    await sleep(pauseMs, undefined, { signal });
     pauseMs = Math.min(pauseMs * 2, RETRY_MAX_MS);
   }
 }
