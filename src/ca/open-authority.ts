@@ -12,7 +12,7 @@ import { softwareSigner } from './software-signer.ts';
  * the certificate's, and `authority_unavailable` once the key is destroyed.
  */
 export function openAuthority(
-  stored: Authority & Pick<StoredAuthority, 'sealedKey'>,
+  stored: Authority & Pick<NewAuthority, 'sealedKey'>,
   kek: KeyEncryptionKey,
 ): SigningAuthority {
   const { id, kind, state, parentId, certificate, notBefore, notAfter, sealedKey } = stored;
