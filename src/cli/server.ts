@@ -7,7 +7,7 @@ import { CarnetError } from '../errors.ts';
 import { createLogger } from '../log.ts';
 import type { RunningServer } from './start-server.ts';
 
-/** Longer than all the parts together may take to stop. */
+/** From Ctrl-C on. Longer than all the parts together may take to stop. */
 const STOP_DEADLINE_MS = 30_000;
 
 /** `carnet server`. */
@@ -36,6 +36,11 @@ async function serve(config: ServerConfig): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.on(signal, () => {
       if (interrupt.signal.aborted) process.exit(1);
+      log.info('stopping; Ctrl-C again to stop at once');
+      setTimeout(() => {
+        log.fatal('the parts did not stop in time');
+        process.exit(1);
+      }, STOP_DEADLINE_MS).unref();
       interrupt.abort();
     });
   let server: RunningServer;
@@ -51,15 +56,9 @@ async function serve(config: ServerConfig): Promise<void> {
     if (interrupt.signal.aborted) return;
     throw error;
   }
-  process.stdout.write(banner(config, server));
+  if (!interrupt.signal.aborted) process.stdout.write(banner(config, server));
   await interrupted;
-  log.info('stopping; Ctrl-C again to stop at once');
-  const deadline = setTimeout(() => {
-    log.fatal('the parts did not stop in time');
-    process.exit(1);
-  }, STOP_DEADLINE_MS);
   await server.close();
-  clearTimeout(deadline);
 }
 
 /** What a person needs to go on: where things are, and three commands that work at once. */

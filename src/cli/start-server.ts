@@ -74,7 +74,10 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     config.keyEncryptionKeyFile ?? join(dataDir.path, 'key-encryption-key'),
     options.keyEncryptionKeyText,
   );
-  const embedded = config.databaseUrl === null ? await startEmbeddedPostgres({ dataDir, log }) : null;
+  const embedded =
+    config.databaseUrl === null
+      ? await startEmbeddedPostgres({ dataDir, log, signal: options.signal })
+      : null;
   if (embedded !== null) stack.defer(() => embedded.stop());
   const url = config.databaseUrl ?? embedded?.url ?? '';
   const database = new Database({ url, name: 'server', maxConnections: CONNECTIONS, log });
@@ -127,6 +130,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     await authorities.refresh();
     await prepareFirstStart(dataDir.path, config.trustDomain, tokens, entries);
   });
+  options.signal.throwIfAborted();
 
   let index = new EntryIndex(await entries.list());
   const reload = async (topic: Topic): Promise<void> => {
@@ -210,6 +214,7 @@ async function untilDatabaseAnswers(
   work: () => Promise<void>,
 ): Promise<void> {
   for (let delayMs = RETRY_MIN_MS; ; delayMs = Math.min(RETRY_MAX_MS, delayMs * 2)) {
+    signal.throwIfAborted();
     try {
       return await work();
     } catch (error) {
