@@ -9,11 +9,9 @@ import { SERIAL_BYTES } from '../x509/serial.ts';
 import type { SigningAuthority } from './authority.ts';
 import { signAuthorityCertificate } from './authority-certificate.ts';
 import type { NewAuthority } from './authority-store.ts';
-import type { KeyEncryptionKey } from './key-encryption-key.ts';
+import type { KeyStore } from './key-store.ts';
 import { type AuthorityProfile, ISSUING_CA, ROOT_CA } from './profile.ts';
-import { sealKey } from './seal.ts';
 import type { KeyAlgorithm, Signer } from './signer.ts';
-import { generatePrivateKey, softwareSigner } from './software-signer.ts';
 import { tryAuthority } from './trial-leaf.ts';
 import { validity } from './validity.ts';
 
@@ -33,14 +31,11 @@ export interface CreatedAuthority {
 }
 
 /**
- * Makes a self-signed root with a new key, which is sealed under `kek`. It has passed our lint and a trial
- * leaf. Throws `invalid_argument` for a lifetime that the profile does not allow.
+ * Makes a self-signed root with a new key in `keys`. It has passed our lint and a trial leaf. Throws
+ * `invalid_argument` for a lifetime that the profile does not allow, and what `keys.generate` throws.
  */
-export async function createRoot(
-  request: AuthorityRequest,
-  kek: KeyEncryptionKey,
-): Promise<CreatedAuthority> {
-  return createAuthority(ROOT_CA, null, request, kek);
+export async function createRoot(request: AuthorityRequest, keys: KeyStore): Promise<CreatedAuthority> {
+  return createAuthority(ROOT_CA, null, request, keys);
 }
 
 /**
@@ -50,27 +45,27 @@ export async function createRoot(
 export async function createIssuing(
   root: SigningAuthority,
   request: AuthorityRequest,
-  kek: KeyEncryptionKey,
+  keys: KeyStore,
 ): Promise<CreatedAuthority> {
   if (root.kind !== 'root')
     throw new CarnetError('invalid_argument', `authority ${root.id} is no root and signs no issuing CA`);
-  return createAuthority(ISSUING_CA, root, request, kek);
+  return createAuthority(ISSUING_CA, root, request, keys);
 }
 
 async function createAuthority(
   profile: AuthorityProfile,
   parent: SigningAuthority | null,
   request: AuthorityRequest,
-  kek: KeyEncryptionKey,
+  keys: KeyStore,
 ): Promise<CreatedAuthority> {
   const { trustDomain, keyAlgorithm } = request;
   // 1. Decide how long it lives, before anything costs.
   const life = validity(profile.lifetime, request, parent);
   // 2. Make the key.
-  const pkcs8 = await generatePrivateKey(keyAlgorithm);
+  const key = await keys.generate(keyAlgorithm);
+  const { signer } = key;
   try {
     // 3. Build, sign and lint the certificate; all its names come from the key.
-    const signer = softwareSigner(pkcs8);
     const { keyName, certificate } = await certify(profile, parent, trustDomain, signer, life);
     const id = `${profile.kind}-${keyName}`;
     const parentId = parent?.id ?? id;
@@ -78,12 +73,12 @@ async function createAuthority(
     // 4. Let it sign once before anybody relies on it.
     const signing = { ...authority, signer, chain: parent === null ? [] : [certificate] };
     await tryAuthority(signing, trustDomain);
-    // 5. Seal the key.
-    const sealedKey = sealKey(kek, id, pkcs8);
-    const stored = { ...authority, keyAlgorithm, sealedKey, keyReference: null, crossCertificate: null };
+    // 5. Keep the key.
+    const stored = { ...authority, keyAlgorithm, ...(await key.keep(id)), crossCertificate: null };
     return { signing, stored };
-  } finally {
-    pkcs8.fill(0);
+  } catch (error) {
+    await key.discard();
+    throw error;
   }
 }
 

@@ -8,6 +8,7 @@ import { isLoopback } from '../api/local-host.ts';
 import { BatchRecorder, RECORDER_LIMITS } from '../audit/record.ts';
 import { createIssue } from '../ca/issue.ts';
 import { loadKeyEncryptionKey } from '../ca/key-encryption-key.ts';
+import { sealedKeyStore } from '../ca/sealed-key-store.ts';
 import type { Clock } from '../clock.ts';
 import { formatAddress, type ServerConfig } from '../config.ts';
 import { PostgresAuthorityStore } from '../db/authorities.ts';
@@ -74,6 +75,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     config.keyEncryptionKeyFile ?? join(dataDir.path, 'key-encryption-key'),
     options.keyEncryptionKeyText,
   );
+  const keys = sealedKeyStore(keyEncryptionKey);
   const embedded =
     config.databaseUrl === null
       ? await startEmbeddedPostgres({ dataDir, log, signal: options.signal })
@@ -86,10 +88,10 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const entries = new PostgresEntryStore(database);
   const tokens = new PostgresTokenStore(database);
   const store = new PostgresAuthorityStore(database);
-  const authorities = new Authorities(store, keyEncryptionKey, config.trustDomain);
+  const authorities = new Authorities(store, keys, config.trustDomain);
   const apply: ApplyOptions = {
     store,
-    keyEncryptionKey,
+    keys,
     trustDomain: config.trustDomain,
     schedule: { rootTtlMs: config.rootCaTtl * 1000, issuingTtlMs: config.issuingCaTtl * 1000 },
     rootKeyType: config.rootKeyType,

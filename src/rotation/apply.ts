@@ -1,18 +1,12 @@
-import { authorityIssuance } from '../ca/authority-issuance.ts';
-import type {
-  AuthorityStore,
-  AuthorityTransaction,
-  NewAuthority,
-  StoredAuthority,
-} from '../ca/authority-store.ts';
-import { type CreatedAuthority, createIssuing, createRoot } from '../ca/create-authority.ts';
+import type { AuthorityStore, AuthorityTransaction, StoredAuthority } from '../ca/authority-store.ts';
 import type { KeyEncryptionKey } from '../ca/key-encryption-key.ts';
-import { openAuthority } from '../ca/open-authority.ts';
 import type { KeyAlgorithm } from '../ca/signer.ts';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
-import { plan, type Schedule, type Step } from './plan.ts';
+import { plan, type Schedule, type Situation, type Step } from './plan.ts';
+import { abort, activate, drop, retire } from './steps.ts';
+import { initialize, prepare, publish } from './steps-before.ts';
 
 export interface ApplyOptions {
   readonly store: AuthorityStore;
@@ -25,119 +19,99 @@ export interface ApplyOptions {
   readonly clock: Clock;
 }
 
-/** More steps than any plan has: one that never comes to an end is a fault of ours. */
-const STEPS_LIMIT = 10;
-
-/**
- * Carries out what the plan asks for, all of it in one transaction under the lock of authorities: it is planned
- * again inside, so of several replicas that act at once one does the work and the others find it done. `actor`
- * is on record with each step. Resolves to the steps taken.
- */
-export function applyPlan(options: ApplyOptions, actor: string): Promise<Step[]> {
-  const { store, schedule, clock } = options;
-  return store.transact(async (tx) => {
-    const done: Step[] = [];
-    for (;;) {
-      const authorities = await tx.list();
-      const [step] = plan(clock(), authorities, schedule);
-      if (step === undefined) return done;
-      if (done.length === STEPS_LIMIT)
-        throw new CarnetError('internal', `the plan of authorities has no end: ${JSON.stringify(step)}`);
-      await carryOut(step, tx, authorities, options, actor);
-      done.push(step);
-    }
-  });
+/** A step being carried out: in one transaction, under the lock of authorities. */
+export interface StepContext {
+  readonly tx: AuthorityTransaction;
+  readonly situation: StoredSituation;
+  readonly options: ApplyOptions;
+  /** On record as the one who did it. */
+  readonly actor: string;
+  readonly why: string;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
 }
 
-async function carryOut(
-  step: Step,
-  tx: AuthorityTransaction,
-  authorities: readonly StoredAuthority[],
-  options: ApplyOptions,
-  actor: string,
-): Promise<void> {
-  const { keyEncryptionKey: kek, schedule } = options;
-  switch (step.kind) {
-    case 'create-root': {
-      const root = await createRoot(requestOf(options, options.rootKeyType, schedule.rootTtlMs), kek);
-      await activate(root, tx, actor, step.why);
-      await tx.publishBundle([root.stored.id], []);
-      return;
-    }
-    case 'create-issuing': {
-      const parent = openAuthority(find(authorities, step.parentId), kek);
-      const request = requestOf(options, options.issuingKeyType, schedule.issuingTtlMs);
-      const issuing = await createIssuing(parent, request, kek);
-      if (step.supersedes !== null)
-        await changeState(tx, authorities, step.supersedes, 'draining', actor, step.why);
-      return activate(issuing, tx, actor, step.why);
-    }
-    case 'retire':
-      return changeState(tx, authorities, step.id, 'retired', actor, step.why);
+export type StoredSituation = Situation & { readonly authorities: readonly StoredAuthority[] };
+
+/** More steps than any plan has at once: one that never comes to an end is a fault of ours. */
+const STEPS_LIMIT = 20;
+
+/**
+ * Takes the steps that nothing is waited for, each in a transaction of its own under the lock, where it is planned
+ * anew: so of several replicas that act at once one takes a step and the others find it taken, and a crash
+ * between any two loses nothing. Steps of an operator's rotation are on record under his name, the others under
+ * `actor`. Resolves to the steps taken here.
+ */
+export async function applyPlan(options: ApplyOptions, actor: string): Promise<Step[]> {
+  const done: Step[] = [];
+  for (;;) {
+    const step = await applyNext(options, actor);
+    if (step === null) return done;
+    done.push(step);
+    if (done.length > STEPS_LIMIT)
+      throw new CarnetError('internal', `the plan of authorities has no end: ${step.kind}, ${step.why}`);
   }
 }
 
-/** Stores a new authority, its certificate's record and who made it, and puts it to use. */
-async function activate(
-  { stored }: CreatedAuthority,
-  tx: AuthorityTransaction,
-  actor: string,
-  reason: string,
-): Promise<void> {
-  const active = { ...stored, state: 'active' } as const;
-  await tx.insert(active);
-  await tx.record(authorityIssuance(active, actor));
-  await tx.event({
-    actor,
-    action: 'authority.create',
-    subject: stored.id,
-    before: null,
-    after: publicPart(active),
-    reason,
+function applyNext(options: ApplyOptions, actor: string): Promise<Step | null> {
+  const { store, schedule, clock } = options;
+  return store.transact(async (tx) => {
+    const now = clock();
+    const situation = await readSituation(tx);
+    const [step] = plan(now, situation, schedule);
+    if (step === undefined) return null;
+    const by = 'rotation' in step ? step.rotation.actor : actor;
+    await carryOut(step, { tx, situation, options, actor: by, why: step.why, now });
+    return step;
   });
 }
 
-async function changeState(
-  tx: AuthorityTransaction,
-  authorities: readonly StoredAuthority[],
-  id: string,
-  state: 'draining' | 'retired',
-  actor: string,
-  reason: string,
-): Promise<void> {
-  const authority = find(authorities, id);
-  await tx.setState(id, state);
-  await tx.event({
-    actor,
-    action: state === 'draining' ? 'authority.drain' : 'authority.retire',
-    subject: id,
-    before: publicPart(authority),
-    after: publicPart({ ...authority, state }),
-    reason,
-  });
-}
-
-function requestOf(options: ApplyOptions, keyAlgorithm: KeyAlgorithm, ttlMs: number) {
-  const { trustDomain, backdateSeconds, clock } = options;
-  return { trustDomain, keyAlgorithm, ttlSeconds: ttlMs / 1000, backdateSeconds, now: clock() };
-}
-
-function find(authorities: readonly StoredAuthority[], id: string): StoredAuthority {
-  const found = authorities.find((authority) => authority.id === id);
-  if (found === undefined) throw new CarnetError('not_found', `there is no authority ${id}`);
-  return found;
-}
-
-/** What an operator event says of an authority: everything but the key. */
-function publicPart(authority: NewAuthority): Record<string, unknown> {
-  const { id, kind, state, parentId, notBefore, notAfter, keyAlgorithm } = authority;
+/** All that a plan looks at, under the lock. */
+export async function readSituation(tx: AuthorityTransaction): Promise<StoredSituation> {
+  const authorities = await tx.list();
+  const old = authorities.filter(({ kind, state }) => kind === 'issuing' && state === 'draining');
   return {
-    id,
-    kind,
-    state,
-    parent_id: parentId,
-    key_algorithm: keyAlgorithm,
-    not_before: notBefore.toISOString(),
-    not_after: notAfter.toISOString(),
+    authorities,
+    rotations: await tx.rotations(),
+    fleet: await tx.consumers(),
+    outstanding: old.length === 0 ? { count: 0, until: null } : await tx.outstanding(old.map(({ id }) => id)),
   };
+}
+
+async function carryOut(step: Step, context: StepContext): Promise<void> {
+  switch (step.kind) {
+    case 'initialize':
+      return initialize(context);
+    case 'start':
+      return startRotation(step.rotation, context);
+    case 'prepare':
+      return prepare(step.rotation, context);
+    case 'publish':
+      return publish(step.rotation, context);
+    case 'activate':
+      return activate(step.rotation, context);
+    case 'retire':
+      return retire(step.rotation, context);
+    case 'abort':
+      return abort(step.rotation, context);
+    case 'drop':
+      return drop(step.id, context);
+  }
+}
+
+/** Opens a rotation, with its operator event. The plan goes on from there. */
+export async function startRotation(
+  rotation: Extract<Step, { kind: 'start' }>['rotation'],
+  { tx, actor, why }: Pick<StepContext, 'tx' | 'actor' | 'why'>,
+): Promise<void> {
+  await tx.insertRotation(rotation);
+  const { kind, oldId, handsFree, urgent, holdSeconds } = rotation;
+  await tx.event({
+    actor,
+    action: 'rotation.start',
+    subject: oldId,
+    before: null,
+    after: { kind, hands_free: handsFree, urgent, hold_seconds: holdSeconds },
+    reason: why,
+  });
 }

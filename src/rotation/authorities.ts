@@ -1,6 +1,6 @@
 import type { SigningAuthority } from '../ca/authority.ts';
 import type { AuthorityStore, StoredAuthority } from '../ca/authority-store.ts';
-import type { KeyEncryptionKey } from '../ca/key-encryption-key.ts';
+import type { KeyStore } from '../ca/key-store.ts';
 import { openAuthority } from '../ca/open-authority.ts';
 import { CarnetError } from '../errors.ts';
 import { spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
@@ -16,13 +16,13 @@ interface State {
 /** The authorities as this replica last read them, and the issuing CA with its key. */
 export class Authorities {
   readonly #store: AuthorityStore;
-  readonly #kek: KeyEncryptionKey;
+  readonly #keys: KeyStore;
   readonly #trustDomain: TrustDomain;
   #state: State | null = null;
 
-  constructor(store: AuthorityStore, kek: KeyEncryptionKey, trustDomain: TrustDomain) {
+  constructor(store: AuthorityStore, keys: KeyStore, trustDomain: TrustDomain) {
     this.#store = store;
-    this.#kek = kek;
+    this.#keys = keys;
     this.#trustDomain = trustDomain;
   }
 
@@ -72,7 +72,7 @@ export class Authorities {
   #open(stored: StoredAuthority | undefined): SigningAuthority | null {
     if (stored === undefined) return null;
     const open = this.#state?.issuing ?? null;
-    return open?.id === stored.id ? open : openAuthority(stored, this.#kek);
+    return open?.id === stored.id ? open : openAuthority(stored, this.#keys);
   }
 
   #checkTrustDomain(roots: readonly Uint8Array[]): void {

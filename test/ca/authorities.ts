@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type AuthorityRequest, createIssuing, createRoot } from '../../src/ca/create-authority.ts';
 import type { IssueRequest } from '../../src/ca/issue-request.ts';
 import { parseKeyEncryptionKey } from '../../src/ca/key-encryption-key.ts';
+import { sealedKeyStore } from '../../src/ca/sealed-key-store.ts';
 import type { KeyAlgorithm } from '../../src/ca/signer.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import { buildCsr } from '../../src/x509/build-csr.ts';
@@ -10,6 +11,7 @@ import type { KeyPair } from '../x509/keys.ts';
 
 export const DAY_SECONDS = 86_400;
 export const KEK = parseKeyEncryptionKey(randomBytes(32).toString('base64'));
+export const KEYS = sealedKeyStore(KEK);
 
 export function authorityRequest(changes: Partial<AuthorityRequest> = {}): AuthorityRequest {
   return {
@@ -24,8 +26,8 @@ export function authorityRequest(changes: Partial<AuthorityRequest> = {}): Autho
 
 /** A root of a year and an issuing CA of a week under it. */
 export async function createAuthorities(keyAlgorithm: KeyAlgorithm, now = Date.now()) {
-  const root = await createRoot(authorityRequest({ keyAlgorithm, now, ttlSeconds: 365 * DAY_SECONDS }), KEK);
-  const issuing = await createIssuing(root.signing, authorityRequest({ keyAlgorithm, now }), KEK);
+  const root = await createRoot(authorityRequest({ keyAlgorithm, now, ttlSeconds: 365 * DAY_SECONDS }), KEYS);
+  const issuing = await createIssuing(root.signing, authorityRequest({ keyAlgorithm, now }), KEYS);
   return { root, issuing };
 }
 

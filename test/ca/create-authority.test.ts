@@ -7,7 +7,7 @@ import { KEY_ALGORITHMS } from '../../src/ca/signer.ts';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import { toHex } from '../../src/x509/bytes.ts';
 import { parseCertificate } from '../../src/x509/certificate.ts';
-import { authorityRequest, createAuthorities, DAY_SECONDS, KEK } from './authorities.ts';
+import { authorityRequest, createAuthorities, DAY_SECONDS, KEYS } from './authorities.ts';
 
 const NOW = Date.parse('2026-03-01T12:00:00.500Z');
 
@@ -69,34 +69,34 @@ test('its ID and its subject come from its key', async (t) => {
 
 test('a trust domain longer than an organization name may be is cut in the subject alone (RFC 5280 appendix A.1)', async (t) => {
   const trustDomain = parseTrustDomain(`${'a'.repeat(60)}_${'b'.repeat(60)}.test`);
-  const { stored } = await createRoot(authorityRequest({ trustDomain }), KEK);
+  const { stored } = await createRoot(authorityRequest({ trustDomain }), KEYS);
   const certificate = new X509Certificate(stored.certificate);
   t.true(certificate.subject.startsWith(`O=${trustDomain.slice(0, 64)}\n`));
   t.is(certificate.subjectAltName, `URI:spiffe://${trustDomain}`);
 });
 
 test('an issuing CA never outlives its root', async (t) => {
-  const root = await createRoot(authorityRequest({ now: NOW, ttlSeconds: DAY_SECONDS }), KEK);
+  const root = await createRoot(authorityRequest({ now: NOW, ttlSeconds: DAY_SECONDS }), KEYS);
   const issuing = await createIssuing(
     root.signing,
     authorityRequest({ now: NOW, ttlSeconds: 7 * DAY_SECONDS }),
-    KEK,
+    KEYS,
   );
   t.deepEqual(issuing.stored.notAfter, root.stored.notAfter);
   t.deepEqual(parseCertificate(issuing.stored.certificate).notAfter, root.stored.notAfter);
 });
 
 test('nothing is made under a root that has ended, or has not begun', async (t) => {
-  const root = await createRoot(authorityRequest({ now: NOW, ttlSeconds: DAY_SECONDS }), KEK);
+  const root = await createRoot(authorityRequest({ now: NOW, ttlSeconds: DAY_SECONDS }), KEYS);
   for (const now of [NOW + 2 * DAY_SECONDS * 1000, NOW - DAY_SECONDS * 1000])
-    t.like(await t.throwsAsync(createIssuing(root.signing, authorityRequest({ now }), KEK)), {
+    t.like(await t.throwsAsync(createIssuing(root.signing, authorityRequest({ now }), KEYS)), {
       code: 'authority_unavailable',
     });
 });
 
 test('an issuing CA signs no issuing CA', async (t) => {
   const { issuing } = await createAuthorities('ec-p256');
-  t.like(await t.throwsAsync(createIssuing(issuing.signing, authorityRequest(), KEK)), {
+  t.like(await t.throwsAsync(createIssuing(issuing.signing, authorityRequest(), KEYS)), {
     code: 'invalid_argument',
   });
 });
@@ -104,7 +104,7 @@ test('an issuing CA signs no issuing CA', async (t) => {
 test('a root whose key is not its certificate’s makes nothing', async (t) => {
   const [one, two] = await Promise.all([createAuthorities('ec-p256'), createAuthorities('ec-p256')]);
   const mixed = { ...one.root.signing, signer: two.root.signing.signer };
-  t.like(await t.throwsAsync(createIssuing(mixed, authorityRequest(), KEK)), {
+  t.like(await t.throwsAsync(createIssuing(mixed, authorityRequest(), KEYS)), {
     code: 'certificate_lint_failed',
   });
 });
@@ -112,12 +112,12 @@ test('a root whose key is not its certificate’s makes nothing', async (t) => {
 test('what is stored opens again, and signs as before', async (t) => {
   const { root, issuing } = await createAuthorities('ec-p256');
   for (const { stored, signing } of [root, issuing]) {
-    const opened = openAuthority(stored, KEK);
+    const opened = openAuthority(stored, KEYS);
     t.deepEqual(opened.chain, signing.chain);
     t.deepEqual(opened.signer.publicKey, signing.signer.publicKey);
   }
-  const again = openAuthority(root.stored, KEK);
-  await t.notThrowsAsync(createIssuing(again, authorityRequest(), KEK));
+  const again = openAuthority(root.stored, KEYS);
+  await t.notThrowsAsync(createIssuing(again, authorityRequest(), KEYS));
 });
 
 test('does not open with another authority’s key, nor without one', async (t) => {
@@ -125,21 +125,21 @@ test('does not open with another authority’s key, nor without one', async (t) 
   const { stored } = issuing;
   const { sealedKey } = root.stored;
   t.like(
-    t.throws(() => openAuthority({ ...stored, sealedKey }, KEK)),
+    t.throws(() => openAuthority({ ...stored, sealedKey }, KEYS)),
     { code: 'key_unseal_failed' },
   );
   t.like(
-    t.throws(() => openAuthority({ ...stored, certificate: root.stored.certificate }, KEK)),
+    t.throws(() => openAuthority({ ...stored, certificate: root.stored.certificate }, KEYS)),
     { code: 'key_unseal_failed' },
   );
   t.like(
-    t.throws(() => openAuthority({ ...stored, sealedKey: null }, KEK)),
+    t.throws(() => openAuthority({ ...stored, sealedKey: null }, KEYS)),
     { code: 'authority_unavailable' },
   );
 });
 
 test('its private key stands nowhere in what is stored', async (t) => {
-  const { stored, signing } = await createRoot(authorityRequest(), KEK);
+  const { stored, signing } = await createRoot(authorityRequest(), KEYS);
   t.false(JSON.stringify(signing).includes('PRIVATE'));
   const sealed = Buffer.from(stored.sealedKey ?? []);
   // The private key's PKCS#8 begins with its algorithm, which is known.

@@ -1,0 +1,57 @@
+import { CarnetError } from '../errors.ts';
+import type { NewAuthority } from './authority-store.ts';
+import type { KeyAlgorithm, Signer } from './signer.ts';
+
+/** What is stored of an authority's key. */
+export type KeptKey = Pick<NewAuthority, 'sealedKey' | 'keyReference'>;
+/** What is needed to find an authority's key again. */
+export type StoredKey = KeptKey & Pick<NewAuthority, 'id' | 'keyAlgorithm' | 'certificate'>;
+
+/** A private key just made, of an authority that has no name yet. One of `keep` and `discard` ends it. */
+export interface NewKey {
+  readonly signer: Signer;
+  /** Gives it its authority's name, and returns what has to be stored to open it again. */
+  keep(authorityId: string): Promise<KeptKey>;
+  /** Nothing of it stays. */
+  discard(): Promise<void>;
+}
+
+/** Where the private keys of our authorities are made, kept and used: sealed in the database, or in hardware. */
+export interface KeyStore {
+  /** Throws `key_unsupported` for an algorithm that it does not have, `authority_unavailable`. */
+  generate(algorithm: KeyAlgorithm): Promise<NewKey>;
+  /**
+   * The signer of a key that was kept. Throws `key_unseal_failed`, also for a key that is not the certificate's.
+   * A key in hardware is looked for when it first signs: then a token that is away is `authority_unavailable`.
+   */
+  open(stored: StoredKey): Signer;
+  /** The key is no more, here or in the token; what is stored is the caller's to remove. Done twice, it is done. */
+  destroy(stored: StoredKey): Promise<void>;
+  /** Why keys cannot be used now, for people; null while they can. */
+  readonly problem: string | null;
+  close(): Promise<void>;
+}
+
+/**
+ * Keys of both kinds, each opened where it is; new ones are made in the `token` if there is one. So authorities
+ * move into hardware, or out of it, by rotation.
+ */
+export function keyStores(sealed: KeyStore, token: KeyStore | null): KeyStore {
+  const storeOf = ({ id, keyReference }: StoredKey): KeyStore => {
+    if (keyReference === null) return sealed;
+    if (token !== null) return token;
+    throw new CarnetError(
+      'authority_unavailable',
+      `the key of authority ${id} is in hardware, at ${keyReference}: give --pkcs11-module and its token`,
+    );
+  };
+  return {
+    generate: (algorithm) => (token ?? sealed).generate(algorithm),
+    open: (stored) => storeOf(stored).open(stored),
+    destroy: async (stored) => storeOf(stored).destroy(stored),
+    get problem() {
+      return token?.problem ?? null;
+    },
+    close: async () => token?.close(),
+  };
+}
