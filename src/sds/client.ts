@@ -3,8 +3,7 @@ import { CarnetError } from '../errors.ts';
 import { Secret } from '../gen/envoy/extensions/transport_sockets/tls/v3/secret.ts';
 import type { DiscoveryRequest, DiscoveryResponse } from '../gen/envoy/service/discovery/v3/discovery.ts';
 import { SecretDiscoveryServiceService as service } from '../gen/envoy/service/secret/v3/sds.ts';
-
-const SECRET_TYPE = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret';
+import { SECRET_TYPE } from './encode.ts';
 
 const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.initial_reconnect_backoff_ms': 200,

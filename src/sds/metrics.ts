@@ -8,6 +8,6 @@ export interface SdsMetrics {
   acknowledged(): void;
   /** A proxy refused a version. */
   rejected(): void;
-  /** Names were asked for that the caller may not have. */
+  /** Names were asked for that the caller may not have: by a stream, or (counted as one) by a fetch. */
   refusedNames(count: number): void;
 }

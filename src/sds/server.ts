@@ -152,6 +152,7 @@ class Service implements SecretDiscovery {
       }
     } catch (error) {
       this.#refused(error);
+      if (errorCodeOf(error) === 'permission_denied') this.#options.metrics.refusedNames(1);
       throw error;
     } finally {
       resetIfKept(call, this.#limits.graceMs);
