@@ -63,6 +63,25 @@ SELECT carnet_make_append_only('revocation');
 -- Finds what has not expired yet among all that was ever issued: the order of rows and of ends is much the same.
 CREATE INDEX issuance_not_after ON issuance USING brin (not_after) WITH (pages_per_range = 16);
 
+-- A replica that has not heard of a rotation yet must not sign by an authority that is retired. The lock makes one of
+-- the two wait for the other: who retires looks again for what was signed, after this.
+CREATE FUNCTION carnet_refuse_retired() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+DECLARE
+  retired text;
+BEGIN
+  SELECT string_agg(id, ', ') INTO retired FROM (
+    SELECT id, state FROM authority WHERE id IN (SELECT authority_id FROM recorded) FOR SHARE
+  ) AS signers WHERE state = 'retired';
+  IF retired IS NOT NULL THEN
+    RAISE EXCEPTION 'authority % is retired, and signs no more', retired USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  RETURN NULL;
+END
+$$;
+CREATE TRIGGER refuse_retired AFTER INSERT ON issuance
+  REFERENCING NEW TABLE AS recorded FOR EACH STATEMENT EXECUTE FUNCTION carnet_refuse_retired();
+
 -- A rotation under way, or one that was. One of a kind at a time.
 CREATE TABLE rotation (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -74,7 +93,7 @@ CREATE TABLE rotation (
   -- Consumers that cannot acknowledge are waited for this long after they were last sent a bundle.
   hold_seconds integer NOT NULL CHECK (hold_seconds >= 0),
   -- The next step that was asked for by command; null when it was taken.
-  requested text CHECK (requested IN ('publish', 'activate', 'retire', 'abort')),
+  requested text CHECK (requested IN ('activate', 'retire', 'abort')),
   -- The gate of the requested step is not waited for.
   force boolean NOT NULL DEFAULT false,
   old_id text COLLATE "C" NOT NULL REFERENCES authority (id),

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { validate as validateCron } from 'node-cron';
 import { parse as parseYaml } from 'yaml';
 import { ISSUING_CA, type Lifetime, ROOT_CA, X509_SVID } from './ca/profile.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm } from './ca/signer.ts';
@@ -36,6 +37,9 @@ export interface Address {
   readonly host: string;
   readonly port: number;
 }
+
+/** `auto`, `off`, or a cron expression. */
+export type RotationSchedule = string;
 
 const text = (value: string): string => value;
 
@@ -125,6 +129,28 @@ export const SERVER_SETTINGS = {
     lifetimeIn(ROOT_CA.lifetime),
     365 * 86_400,
     '1y, 365 days',
+  ),
+  rootRotation: setting<RotationSchedule>(
+    'root-rotation',
+    'WHEN',
+    'when a new root replaces the last: auto (with a third of its life left), off, or a cron expression',
+    rotationScheduleOf,
+    'auto',
+  ),
+  issuingCaRotation: setting<RotationSchedule>(
+    'issuing-ca-rotation',
+    'WHEN',
+    'when a new issuing CA replaces the last: auto (at half of its life), off, or a cron expression',
+    rotationScheduleOf,
+    'auto',
+  ),
+  rotationHold: setting(
+    'rotation-hold',
+    'DURATION',
+    'how long a rotation waits for consumers that cannot acknowledge a bundle',
+    parseDuration,
+    60,
+    '60s',
   ),
   issuingKeyType: setting(
     'issuing-key-type',
@@ -337,6 +363,14 @@ function booleanOf(value: string): boolean {
   if (['true', '1', 'yes', 'on'].includes(value)) return true;
   if (['false', '0', 'no', 'off'].includes(value)) return false;
   throw new CarnetError('config_invalid', `${JSON.stringify(value)} is neither true nor false`);
+}
+
+function rotationScheduleOf(value: string): RotationSchedule {
+  if (value === 'auto' || value === 'off' || validateCron(value)) return value;
+  throw new CarnetError(
+    'config_invalid',
+    `${JSON.stringify(value)} is neither auto, off, nor a cron expression such as "0 3 1 * *"`,
+  );
 }
 
 function keyTypeOf(value: string): KeyAlgorithm {

@@ -20,6 +20,7 @@ import { isLocalHost } from './local-host.ts';
 import { openApiRoute } from './openapi.ts';
 import { proxyRoutes } from './proxies.ts';
 import { answerEvery } from './respond.ts';
+import { type Rotations, rotationRoutes } from './rotations.ts';
 import type { Route } from './route.ts';
 import type { TokenStore } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -30,6 +31,7 @@ export interface ApiDependencies {
   readonly issuances: IssuanceQuery;
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
+  readonly rotations: Rotations;
   readonly proxies: () => readonly ProxyView[];
   readonly bundle: () => TrustBundle | undefined;
   readonly readiness: () => Readiness;
@@ -65,6 +67,7 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
     ...entryRoutes(dependencies.entries, trustDomain),
     ...issuanceRoutes(dependencies.issuances, trustDomain),
     ...authorityRoutes(dependencies.authorities),
+    ...rotationRoutes(dependencies.rotations),
     ...proxyRoutes(dependencies.proxies),
     ...bundleRoutes(dependencies.bundle),
     ...tokenRoutes({ tokens, clock, revoked: (id) => authenticator.forget(id) }),

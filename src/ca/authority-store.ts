@@ -54,6 +54,8 @@ export interface AuthorityTransaction {
   republishBundle(): Promise<number>;
   /** Open rotations, at most one of each kind. */
   rotations(): Promise<Rotation[]>;
+  /** Whether a rotation of this kind was begun at or after this time, by the database's clock. */
+  rotatedSince(kind: Rotation['kind'], time: Date): Promise<boolean>;
   insertRotation(rotation: NewRotation): Promise<void>;
   updateRotation(id: number, change: RotationChange): Promise<void>;
   consumers(): Promise<Consumer[]>;
@@ -67,6 +69,8 @@ export interface AuthorityStore {
   list(): Promise<StoredAuthority[]>;
   /** The latest bundle; undefined before the first start has made one. */
   bundle(): Promise<Omit<TrustBundle, 'trustDomain'> | undefined>;
+  /** Open rotations, at most one of each kind. */
+  rotations(): Promise<Rotation[]>;
   /** Runs `work` in a transaction under the lock; commits when it resolves, and then wakes every replica. */
   transact<T>(work: (tx: AuthorityTransaction) => Promise<T>): Promise<T>;
 }

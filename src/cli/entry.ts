@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { createInterface } from 'node:readline/promises';
 import { text as readAll } from 'node:stream/consumers';
 import { Command } from 'commander';
 import { parse as parseYaml } from 'yaml';
 import type { AppliedEntryBody, ApplyResultBody, EntryBody } from '../api/entries.ts';
 import { CarnetError } from '../errors.ts';
 import type { Client } from './client.ts';
+import { confirm } from './confirm.ts';
 import { clientOf, collect, type OperatorFlags, operatorCommand } from './operator.ts';
 import { note, PROCESS_TERMINAL, printable, Table, type Terminal, writeJson, writeLine } from './output.ts';
 
@@ -158,11 +158,5 @@ async function confirmDeletions(client: Client, body: object, terminal: Terminal
   const { deleted } = await client.post<ApplyResultBody>('/v1/entries:apply', { ...body, dry_run: true });
   if (deleted.length === 0) return;
   for (const entry of deleted) note(terminal, `would be deleted: ${describe(entry)}`);
-  if (terminal.stdin.isTTY !== true)
-    throw new CarnetError('conflict', `${deleted.length} entries would be deleted: give --yes to do it`);
-  const prompt = createInterface({ input: terminal.stdin, output: terminal.stderr });
-  const answer = await prompt
-    .question(`Delete ${deleted.length} entries? [y/N] `)
-    .finally(() => prompt.close());
-  if (!/^y(es)?$/i.test(answer.trim())) throw new CarnetError('conflict', 'nothing was changed');
+  await confirm(terminal, false, `${deleted.length} entries would be deleted`);
 }

@@ -1,30 +1,35 @@
 import { schedule } from 'node-cron';
+import type { RotationSchedule } from '../config.ts';
 import type { Database } from '../db/database.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { isRetryable } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { type ApplyOptions, applyPlan } from '../rotation/apply.ts';
 import type { Authorities } from '../rotation/authorities.ts';
+import { startScheduled } from '../rotation/operate.ts';
 import { plan } from '../rotation/plan.ts';
+import type { Rotation } from '../rotation/rotation.ts';
 
 export interface UpkeepOptions {
   readonly apply: ApplyOptions;
   readonly authorities: Authorities;
   readonly database: Database;
   readonly log: Logger;
+  readonly rotationSchedules: Readonly<Record<Rotation['kind'], RotationSchedule>>;
 }
 
 /** Authorities are looked at this often: a lifetime of seconds must work as well as one of years. */
-const AUTHORITIES = '*/2 * * * * *';
+const AUTHORITIES = '* * * * * *';
 const PARTITIONS = '17 3 * * *';
 
 /** Wakes what is to be done by the clock. Every replica wakes; Postgres decides who acts. */
 export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
   const { log, database } = options;
   const tasks = [
-    schedule(AUTHORITIES, () => quietly(log, 'authorities', () => renewAuthorities(options)), {
+    schedule(AUTHORITIES, () => quietly(log, 'authorities', () => advanceRotations(options)), {
       noOverlap: true,
     }),
+    ...cronRotations(options),
     schedule(PARTITIONS, () => quietly(log, 'partitions', () => ensurePartitions(database)), {
       noOverlap: true,
     }),
@@ -36,11 +41,41 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
   };
 }
 
-/** Asks the database only when what was last read of it says that something is due. */
-async function renewAuthorities({ apply, authorities, log }: UpkeepOptions): Promise<void> {
-  if (plan(apply.clock(), authorities.list(), apply.schedule).length === 0) return;
-  for (const step of await applyPlan(apply, 'schedule:authorities')) log.info(step, 'authorities changed');
-  await authorities.refresh();
+/** Asks the database only when a rotation is under way, or what was last read says that something is due. */
+async function advanceRotations({ apply, authorities, log }: UpkeepOptions): Promise<void> {
+  const known = {
+    authorities: authorities.list(),
+    rotations: authorities.rotations(),
+    fleet: [],
+    outstanding: { count: 0, until: null },
+  };
+  if (known.rotations.length === 0 && plan(apply.clock(), known, apply.schedule).length === 0) return;
+  const steps = await applyPlan(apply, 'schedule:authorities');
+  for (const { kind, why } of steps) log.info({ step: kind, why }, 'authorities changed');
+  if (steps.length > 0) await authorities.refresh();
+}
+
+/** Opens a rotation because it is time; every replica fires, and the first to come opens it. */
+async function startBySchedule(
+  { apply, log }: UpkeepOptions,
+  kind: Rotation['kind'],
+  firedAt: Date,
+): Promise<void> {
+  const started = await startScheduled(apply, kind, firedAt);
+  if (started) log.info({ kind }, 'a scheduled rotation begins');
+}
+
+function cronRotations(options: UpkeepOptions) {
+  const { log, rotationSchedules } = options;
+  return (['root', 'issuing'] as const).flatMap((kind) => {
+    const expression = rotationSchedules[kind];
+    if (expression === 'auto' || expression === 'off') return [];
+    return [
+      schedule(expression, ({ date }) =>
+        quietly(log, `${kind} rotation`, () => startBySchedule(options, kind, date)),
+      ),
+    ];
+  });
 }
 
 /** A failure is for the log: the next time may go better. */

@@ -27,8 +27,10 @@ import { CarnetError, isRetryable } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { createMetrics, type Metrics } from '../metrics.ts';
 import { EntryIndex } from '../policy/entry-index.ts';
-import { type ApplyOptions, applyPlan } from '../rotation/apply.ts';
+import { type ApplyOptions, applyPlan, readSituation } from '../rotation/apply.ts';
 import { Authorities } from '../rotation/authorities.ts';
+import { requestStep, startOrResume } from '../rotation/operate.ts';
+import { pictureOf } from '../rotation/picture.ts';
 import { prepareFirstStart } from './first-start.ts';
 import { countedIssue } from './measure.ts';
 import { scheduleUpkeep } from './schedule.ts';
@@ -93,7 +95,13 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     store,
     keys,
     trustDomain: config.trustDomain,
-    schedule: { rootTtlMs: config.rootCaTtl * 1000, issuingTtlMs: config.issuingCaTtl * 1000 },
+    schedule: {
+      rootTtlMs: config.rootCaTtl * 1000,
+      issuingTtlMs: config.issuingCaTtl * 1000,
+      rootShare: config.rootRotation === 'auto' ? 2 / 3 : null,
+      issuingShare: config.issuingCaRotation === 'auto' ? 1 / 2 : null,
+      holdSeconds: config.rotationHold,
+    },
     rootKeyType: config.rootKeyType,
     issuingKeyType: config.issuingKeyType,
     backdateSeconds: config.notBeforeBackdate,
@@ -117,6 +125,11 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     tokens,
     issuances: new PostgresIssuanceQuery(database),
     authorities: store,
+    rotations: {
+      pictures: () => store.transact(async (tx) => pictureOf(clock(), await readSituation(tx))),
+      startOrResume: (request) => startOrResume(apply, request),
+      requestStep: (request) => requestStep(apply, request),
+    },
     proxies: () => agent?.proxies.list() ?? [],
     bundle: () => (authorities.list().length === 0 ? undefined : authorities.bundle()),
     readiness,
@@ -128,7 +141,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   await untilDatabaseAnswers(log, options.signal, async () => {
     await migrate({ url, ownerUrl: config.databaseOwnerUrl, log });
     await ensurePartitions(database);
-    for (const step of await applyPlan(apply, 'server:start')) log.info(step, 'authorities changed');
+    for (const step of await applyPlan(apply, 'server:start'))
+      log.info({ step: step.kind, why: step.why }, 'authorities changed');
     await authorities.refresh();
     await prepareFirstStart(dataDir.path, config.trustDomain, tokens, entries);
   });
@@ -148,7 +162,15 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   );
   stack.defer(() => recorder.close());
   observe(metrics, { probe, recorder, authorities, clock });
-  stack.use(scheduleUpkeep({ apply, authorities, database, log }));
+  stack.use(
+    scheduleUpkeep({
+      apply,
+      authorities,
+      database,
+      log,
+      rotationSchedules: { root: config.rootRotation, issuing: config.issuingCaRotation },
+    }),
+  );
   const issue = createIssue({
     activeAuthority: () => authorities.active(),
     recorder,

@@ -19,7 +19,7 @@ import { insertIssuances } from './issuances.ts';
 import { notify, type Topic } from './listen.ts';
 import { takeLock } from './locks.ts';
 import { insertEvents } from './operator-events.ts';
-import { insertRotation, listRotations, updateRotation } from './rotations.ts';
+import { insertRotation, listRotations, rotatedSince, updateRotation } from './rotations.ts';
 
 interface AuthorityRow {
   readonly id: string;
@@ -69,6 +69,10 @@ export class PostgresAuthorityStore implements AuthorityStore {
       'SELECT sequence, x509_authorities, crls FROM trust_bundle ORDER BY sequence DESC LIMIT 1',
     );
     return row && { sequence: Number(row.sequence), x509Authorities: row.x509_authorities, crls: row.crls };
+  }
+
+  rotations(): Promise<Rotation[]> {
+    return listRotations(this.#database);
   }
 
   transact<T>(work: (tx: AuthorityTransaction) => Promise<T>): Promise<T> {
@@ -184,6 +188,10 @@ class Changes implements AuthorityTransaction {
 
   rotations(): Promise<Rotation[]> {
     return listRotations(this.#tx);
+  }
+
+  rotatedSince(kind: Rotation['kind'], time: Date): Promise<boolean> {
+    return rotatedSince(this.#tx, kind, time);
   }
 
   insertRotation(rotation: NewRotation): Promise<void> {

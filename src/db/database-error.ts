@@ -57,6 +57,8 @@ function ofSqlState(code: string, error: Error): unknown {
     return new CarnetError('already_exists', `the database has it already: ${error.message}`, {
       cause: error,
     });
+  // Our own trigger's word: an authority that is retired signs no more (migration 0002).
+  if (code === '55000') return new CarnetError('authority_unavailable', error.message, { cause: error });
   if (/^2[23]/.test(code))
     return new CarnetError('invalid_argument', `the database refused a value: ${error.message}`, {
       cause: error,

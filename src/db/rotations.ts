@@ -38,6 +38,19 @@ export async function listRotations(database: Queryable): Promise<Rotation[]> {
   }));
 }
 
+/** Whether one of this kind was begun at or after this time. Clocks of replicas differ by less than the grace of 1 s. */
+export async function rotatedSince(
+  database: Queryable,
+  kind: Rotation['kind'],
+  time: Date,
+): Promise<boolean> {
+  const rows = await database.query(
+    "SELECT FROM rotation WHERE kind = $1 AND started_at >= $2::timestamptz - interval '1 s' LIMIT 1",
+    [kind, time],
+  );
+  return rows.length > 0;
+}
+
 export async function insertRotation(tx: Queryable, rotation: NewRotation): Promise<void> {
   await tx.query(
     `INSERT INTO rotation (kind, hands_free, urgent, hold_seconds, old_id, actor, reason)
@@ -62,6 +75,7 @@ export async function updateRotation(tx: Queryable, id: number, change: Rotation
     holdSeconds: 'hold_seconds',
     requested: 'requested',
     force: 'force',
+    oldId: 'old_id',
     newId: 'new_id',
     outcome: 'outcome',
   };

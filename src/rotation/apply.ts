@@ -1,5 +1,5 @@
 import type { AuthorityStore, AuthorityTransaction, StoredAuthority } from '../ca/authority-store.ts';
-import type { KeyEncryptionKey } from '../ca/key-encryption-key.ts';
+import type { KeyStore } from '../ca/key-store.ts';
 import type { KeyAlgorithm } from '../ca/signer.ts';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
@@ -10,7 +10,7 @@ import { initialize, prepare, publish } from './steps-before.ts';
 
 export interface ApplyOptions {
   readonly store: AuthorityStore;
-  readonly keyEncryptionKey: KeyEncryptionKey;
+  readonly keys: KeyStore;
   readonly trustDomain: TrustDomain;
   readonly schedule: Schedule;
   readonly rootKeyType: KeyAlgorithm;
@@ -31,7 +31,9 @@ export interface StepContext {
   readonly now: number;
 }
 
-export type StoredSituation = Situation & { readonly authorities: readonly StoredAuthority[] };
+export interface StoredSituation extends Situation {
+  readonly authorities: readonly StoredAuthority[];
+}
 
 /** More steps than any plan has at once: one that never comes to an end is a fault of ours. */
 const STEPS_LIMIT = 20;

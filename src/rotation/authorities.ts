@@ -6,11 +6,13 @@ import { CarnetError } from '../errors.ts';
 import { spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import { parseCertificate } from '../x509/certificate.ts';
+import type { Rotation } from './rotation.ts';
 
 interface State {
   readonly authorities: readonly StoredAuthority[];
   readonly bundle: TrustBundle;
   readonly issuing: SigningAuthority | null;
+  readonly rotations: readonly Rotation[];
 }
 
 /** The authorities as this replica last read them, and the issuing CA with its key. */
@@ -33,12 +35,14 @@ export class Authorities {
   async refresh(): Promise<boolean> {
     const authorities = await this.#store.list();
     const bundle = await this.#store.bundle();
+    const rotations = await this.#store.rotations();
     if (bundle === undefined) return false;
     this.#checkTrustDomain(bundle.x509Authorities);
     const before = this.#state;
     const bundleChanged = before?.bundle.sequence !== bundle.sequence;
     this.#state = {
       authorities,
+      rotations,
       issuing: this.#open(authorities.find(({ kind, state }) => kind === 'issuing' && state === 'active')),
       bundle:
         before === null || bundleChanged ? { trustDomain: this.#trustDomain, ...bundle } : before.bundle,
@@ -66,6 +70,22 @@ export class Authorities {
 
   list(): readonly StoredAuthority[] {
     return this.#state?.authorities ?? [];
+  }
+
+  /** Rotations under way. */
+  rotations(): readonly Rotation[] {
+    return this.#state?.rotations ?? [];
+  }
+
+  /**
+   * Whether leaves of this authority are to be replaced by ones of another root now: in waves, or after a
+   * compromise as fast as can be. A successor under the same root is no reason.
+   */
+  isSuperseded(authorityId: string): 'no' | 'wave' | 'urgent' {
+    const { authorities = [], issuing, rotations = [] } = this.#state ?? {};
+    const signer = authorities.find(({ id }) => id === authorityId);
+    if (issuing == null || signer === undefined || signer.parentId === issuing.parentId) return 'no';
+    return rotations.some(({ urgent }) => urgent) ? 'urgent' : 'wave';
   }
 
   /** Keeps what is open already: a leaf template is made once for each signing authority. */

@@ -1,72 +1,201 @@
-import type { Authority, AuthorityKind } from '../ca/authority.ts';
+import type { StoredAuthority } from '../ca/authority-store.ts';
+import type { Consumer, Outstanding } from './fleet.ts';
+import { laggards, mayRetire, presenters } from './gate.ts';
+import type { NewRotation, Rotation } from './rotation.ts';
 
-/** How long new authorities live, in milliseconds. */
+/** How long new authorities live and when they are replaced. Times are milliseconds. */
 export interface Schedule {
   readonly rootTtlMs: number;
   readonly issuingTtlMs: number;
+  /** Replaced by themselves once this share of their life is over; null: never, or by the clock (cron). */
+  readonly rootShare: number | null;
+  readonly issuingShare: number | null;
+  readonly holdSeconds: number;
 }
 
-/** One change of the authorities. Each is carried out in one transaction. */
-export type Step =
-  | { readonly kind: 'create-root'; readonly why: string }
-  | {
-      readonly kind: 'create-issuing';
-      readonly parentId: string;
-      readonly supersedes: string | null;
-      readonly why: string;
-    }
-  | { readonly kind: 'retire'; readonly id: string; readonly why: string };
+/** What the plan looks at: all of it read in the transaction that carries it out. */
+export interface Situation {
+  /** By time of making. */
+  readonly authorities: readonly PlannedAuthority[];
+  readonly rotations: readonly Rotation[];
+  readonly fleet: readonly Consumer[];
+  /** Of the authorities that drain. */
+  readonly outstanding: Outstanding;
+}
 
-/** An issuing CA is replaced once this share of its life is over. */
-const RENEW_AFTER = 0.5;
+export type PlannedAuthority = Pick<
+  StoredAuthority,
+  'id' | 'kind' | 'state' | 'parentId' | 'notBefore' | 'notAfter' | 'publishedSequence'
+>;
+
+/** One change of the authorities. Each is carried out in one transaction, and changes what the next plan says. */
+export type Step =
+  | { readonly kind: 'initialize'; readonly why: string }
+  | { readonly kind: 'start'; readonly rotation: NewRotation; readonly why: string }
+  | { readonly kind: 'prepare'; readonly rotation: Rotation; readonly why: string }
+  | { readonly kind: 'publish'; readonly rotation: Rotation; readonly why: string }
+  | { readonly kind: 'activate'; readonly rotation: Rotation; readonly why: string }
+  | { readonly kind: 'retire'; readonly rotation: Rotation; readonly why: string }
+  | { readonly kind: 'abort'; readonly rotation: Rotation; readonly why: string }
+  /** An issuing CA whose successor signs, and of which nothing is presented any more. */
+  | { readonly kind: 'drop'; readonly id: string; readonly why: string };
+
+/** With less than this share of an issuing CA's life left, its successor signs whoever lags: else nobody has a leaf. */
+const LAST_RESORT = 0.15;
+/** A successor that has waited for its gate for this share of its life is made anew. */
+const STALE = 0.5;
 /** A successor that would end less than this share of a lifetime later is not worth making: its root holds it back. */
 const WORTH_RENEWING = 0.05;
 
 /**
- * What is to be done about the authorities now (milliseconds since the epoch). Deterministic, and empty when
- * all is well: carrying the steps out and planning again gives nothing.
+ * What is to be done about the authorities now (milliseconds since the epoch). Deterministic, and empty when all
+ * is well or something is waited for: carrying the first step out and planning again leads to the end.
  */
-export function plan(now: number, authorities: readonly Authority[], schedule: Schedule): Step[] {
-  if (authorities.length === 0) return [{ kind: 'create-root', why: 'first start' }];
-  const root = newest(authorities, 'root');
-  const issuing = newest(authorities, 'issuing');
-  const steps: Step[] = [];
-  if (root !== undefined && isValid(root, now)) {
-    const why = whyNewIssuing(now, root, issuing, schedule);
-    if (why !== null)
-      steps.push({ kind: 'create-issuing', parentId: root.id, supersedes: issuing?.id ?? null, why });
-  }
-  for (const { id, kind, state, notAfter } of authorities)
-    if (kind === 'issuing' && state === 'draining' && notAfter.getTime() <= now)
-      steps.push({ kind: 'retire', id, why: 'expired' });
-  return steps;
+export function plan(now: number, situation: Situation, schedule: Schedule): Step[] {
+  if (situation.authorities.length === 0) return [{ kind: 'initialize', why: 'first start' }];
+  return [
+    ...scheduled(now, situation, schedule),
+    ...situation.rotations.flatMap((rotation) => advance(now, rotation, situation)),
+    ...drops(now, situation),
+  ];
 }
 
-export function isValid(authority: Authority, now: number): boolean {
+/** The authority of a kind that signs now. A tainted one signs until its successor is known everywhere. */
+export function signing(
+  authorities: readonly PlannedAuthority[],
+  kind: 'root' | 'issuing',
+): PlannedAuthority | undefined {
+  return (
+    authorities.findLast((one) => one.kind === kind && one.state === 'active') ??
+    authorities.findLast((one) => one.kind === kind && one.state === 'tainted')
+  );
+}
+
+/** The issuing CA that is made with a new root, to sign in its name from the activation on. */
+export function successorIssuing(
+  authorities: readonly PlannedAuthority[],
+  rotation: Rotation,
+): PlannedAuthority | undefined {
+  if (rotation.kind === 'issuing') return authorities.find(({ id }) => id === rotation.newId);
+  return authorities.findLast(
+    ({ kind, parentId, state }) =>
+      kind === 'issuing' && parentId === rotation.newId && state !== 'retired' && state !== 'draining',
+  );
+}
+
+/** Every issuing CA of a root. */
+export function issuedBy(authorities: readonly PlannedAuthority[], rootId: string): Set<string> {
+  return new Set(
+    authorities.filter(({ kind, parentId }) => kind === 'issuing' && parentId === rootId).map(({ id }) => id),
+  );
+}
+
+/** Whether the rotation's new authority signs already. */
+export function isActivated(authorities: readonly PlannedAuthority[], { newId }: Rotation): boolean {
+  return authorities.some(({ id, state }) => id === newId && state === 'active');
+}
+
+/** The sequence that everyone must have acknowledged before the new authorities sign; null before they are published. */
+export function gateSequence(authorities: readonly PlannedAuthority[], rotation: Rotation): number | null {
+  const own = authorities.find(({ id }) => id === rotation.newId)?.publishedSequence ?? null;
+  const issuing = successorIssuing(authorities, rotation)?.publishedSequence ?? null;
+  return own === null || issuing === null ? null : Math.max(own, issuing);
+}
+
+export function isValid(authority: PlannedAuthority, now: number): boolean {
   return authority.notBefore.getTime() <= now && now < authority.notAfter.getTime();
+}
+
+function scheduled(now: number, { authorities, rotations }: Situation, schedule: Schedule): Step[] {
+  const steps: Step[] = [];
+  const start = (kind: 'root' | 'issuing', oldId: string, why: string): void => {
+    if (rotations.some((rotation) => rotation.kind === kind)) return;
+    const rotation = {
+      kind,
+      oldId,
+      handsFree: true,
+      urgent: false,
+      holdSeconds: schedule.holdSeconds,
+      actor: `schedule:${kind}`,
+      reason: why,
+    };
+    steps.push({ kind: 'start', rotation, why });
+  };
+  const root = signing(authorities, 'root');
+  if (root !== undefined && schedule.rootShare !== null && shareOver(root, now) >= schedule.rootShare)
+    start('root', root.id, `${Math.round(schedule.rootShare * 100)} % of its life are over`);
+  const issuing = signing(authorities, 'issuing');
+  if (root === undefined || issuing === undefined || !isValid(root, now)) return steps;
+  const why = whyNewIssuing(now, root, issuing, schedule);
+  if (why !== null) start('issuing', issuing.id, why);
+  return steps;
 }
 
 function whyNewIssuing(
   now: number,
-  root: Authority,
-  issuing: Authority | undefined,
+  root: PlannedAuthority,
+  issuing: PlannedAuthority,
   schedule: Schedule,
 ): string | null {
-  if (issuing === undefined) return 'there is none';
-  if (issuing.parentId !== root.id) return 'the root changed';
-  if (now < issuing.notBefore.getTime()) return 'the clock went back to before the last one begins';
+  if (now < issuing.notBefore.getTime()) return 'the clock went back to before it begins';
   const end = issuing.notAfter.getTime();
-  if (now >= end) return 'the last one expired';
-  const start = issuing.notBefore.getTime();
-  const wouldEnd = Math.min(now + schedule.issuingTtlMs, root.notAfter.getTime());
-  const gain = wouldEnd - end;
-  if (now >= start + (end - start) * RENEW_AFTER && gain > schedule.issuingTtlMs * WORTH_RENEWING)
-    return 'half of its life is over';
-  return null;
+  if (now >= end) return 'it has expired';
+  const gain = Math.min(now + schedule.issuingTtlMs, root.notAfter.getTime()) - end;
+  const due = shareOver(issuing, now) >= (schedule.issuingShare ?? 1 - 2 * LAST_RESORT);
+  return due && gain > schedule.issuingTtlMs * WORTH_RENEWING ? 'its time is over' : null;
 }
 
-function newest(authorities: readonly Authority[], kind: AuthorityKind): Authority | undefined {
-  return authorities
-    .filter((authority) => authority.kind === kind && authority.state === 'active')
-    .reduce<Authority | undefined>((a, b) => (a === undefined || b.notAfter > a.notAfter ? b : a), undefined);
+/** From 0 at its beginning to 1 at its end. */
+function shareOver({ notBefore, notAfter }: PlannedAuthority, now: number): number {
+  return (now - notBefore.getTime()) / (notAfter.getTime() - notBefore.getTime());
+}
+
+/** The next step of one rotation, if nothing is waited for. */
+function advance(now: number, rotation: Rotation, situation: Situation): Step[] {
+  const { authorities, fleet } = situation;
+  const { handsFree, requested, force, reason } = rotation;
+  if (requested === 'abort') return [{ kind: 'abort', rotation, why: reason }];
+  const successor = authorities.find(({ id }) => id === rotation.newId);
+  if (successor === undefined) return [{ kind: 'prepare', rotation, why: reason }];
+  if (isActivated(authorities, rotation)) return retirement(now, rotation, situation);
+  const issuing = successorIssuing(authorities, rotation);
+  if (issuing === undefined || shareOver(issuing, now) > STALE)
+    return [{ kind: 'prepare', rotation, why: 'what was prepared has grown old' }];
+  const sequence = gateSequence(authorities, rotation);
+  if (sequence === null) return [{ kind: 'publish', rotation, why: reason }];
+  if (!handsFree && requested !== 'activate') return [];
+  if (requested === 'activate' && force)
+    return [{ kind: 'activate', rotation, why: 'forced by an operator' }];
+  if (laggards(sequence, now, holdOf(rotation), fleet).length === 0)
+    return [{ kind: 'activate', rotation, why: 'everyone acknowledged it' }];
+  const old = authorities.find(({ id }) => id === rotation.oldId);
+  if (rotation.kind === 'issuing' && old !== undefined && shareOver(old, now) > 1 - LAST_RESORT)
+    return [{ kind: 'activate', rotation, why: 'the old one is about to expire, whoever lags' }];
+  return [];
+}
+
+/** Of a root only: an issuing CA that was replaced is dropped in its own time. */
+function retirement(now: number, rotation: Rotation, { authorities, fleet, outstanding }: Situation): Step[] {
+  if (rotation.kind === 'issuing') return [{ kind: 'retire', rotation, why: 'its successor signs' }];
+  const { handsFree, requested, force, urgent } = rotation;
+  if (!handsFree && requested !== 'retire') return [];
+  if (requested === 'retire' && force) return [{ kind: 'retire', rotation, why: 'forced by an operator' }];
+  const old = issuedBy(authorities, rotation.oldId);
+  const connected = new Set(fleet.filter(({ streams }) => streams > 0).map(({ instance }) => instance));
+  return mayRetire({ presenters: presenters(old, now, fleet), outstanding }, urgent, connected)
+    ? [{ kind: 'retire', rotation, why: 'nothing that is presented chains to it' }]
+    : [];
+}
+
+function holdOf({ urgent, holdSeconds }: Rotation): number {
+  return urgent ? 0 : holdSeconds;
+}
+
+function drops(now: number, { authorities }: Situation): Step[] {
+  const root = signing(authorities, 'root');
+  return authorities.flatMap(({ id, kind, state, parentId, notAfter }): Step[] =>
+    kind === 'issuing' && state === 'draining' && parentId === root?.id && notAfter.getTime() <= now
+      ? [{ kind: 'drop', id, why: 'it has expired' }]
+      : [],
+  );
 }

@@ -1,5 +1,5 @@
 /** Steps that an operator can ask for, one at a time, where a rotation does not go on by itself. */
-export const REQUESTS = ['publish', 'activate', 'retire', 'abort'] as const;
+export const REQUESTS = ['activate', 'retire', 'abort'] as const;
 export type RotationRequest = (typeof REQUESTS)[number];
 
 /** A rotation under way. */
@@ -26,7 +26,7 @@ export interface Rotation {
 export type NewRotation = Omit<Rotation, 'id' | 'startedAt' | 'requested' | 'force' | 'newId'>;
 
 export type RotationChange = Partial<
-  Pick<Rotation, 'handsFree' | 'urgent' | 'holdSeconds' | 'requested' | 'force' | 'newId'> & {
+  Pick<Rotation, 'handsFree' | 'urgent' | 'holdSeconds' | 'requested' | 'force' | 'oldId' | 'newId'> & {
     readonly outcome: 'done' | 'aborted';
   }
 >;

@@ -58,6 +58,11 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
         return authorities;
       },
     },
+    rotations: {
+      pictures: async () => [],
+      startOrResume: async () => undefined,
+      requestStep: async () => undefined,
+    },
     proxies: () => proxies.list(),
     bundle: () => ({
       trustDomain: TRUST_DOMAIN,

@@ -1,0 +1,147 @@
+import type { AuthorityTransaction } from '../ca/authority-store.ts';
+import { CarnetError } from '../errors.ts';
+import { type ApplyOptions, readSituation, type StoredSituation, startRotation } from './apply.ts';
+import { recordChange } from './change.ts';
+import { laggards } from './gate.ts';
+import { gateSequence, isActivated, signing } from './plan.ts';
+import { findAuthority } from './published.ts';
+import type { Rotation, RotationRequest } from './rotation.ts';
+
+export interface StartRequest {
+  readonly kind: Rotation['kind'];
+  /** Goes on by itself; else `request` asks for each step. */
+  readonly handsFree: boolean;
+  /** The old key is compromised: it is tainted, and nothing is waited for that is not connected. */
+  readonly taint: boolean;
+  /** Null: the server's default. */
+  readonly holdSeconds: number | null;
+  readonly actor: string;
+  readonly reason: string;
+}
+
+/**
+ * Begins a rotation; where one is under way already, it goes on as asked for (hands-free, tainted), so the same
+ * command resumes it. Throws `authority_unavailable` before the first start.
+ */
+export function startOrResume(options: ApplyOptions, request: StartRequest): Promise<void> {
+  const { kind, handsFree, taint, actor, reason } = request;
+  return options.store.transact(async (tx) => {
+    const situation = await readSituation(tx);
+    const open = situation.rotations.find((rotation) => rotation.kind === kind);
+    const oldId = open?.oldId ?? signing(situation.authorities, kind)?.id;
+    if (oldId === undefined)
+      throw new CarnetError('authority_unavailable', `there is no ${kind} authority yet`);
+    if (taint) await taintAuthority(tx, situation, oldId, { options, actor, reason });
+    if (open === undefined) {
+      const holdSeconds = request.holdSeconds ?? options.schedule.holdSeconds;
+      return startRotation(
+        { kind, oldId, handsFree, urgent: taint, holdSeconds, actor, reason },
+        { tx, actor, why: reason },
+      );
+    }
+    await tx.updateRotation(open.id, {
+      ...(handsFree ? { handsFree } : {}),
+      ...(taint ? { urgent: true } : {}),
+    });
+  });
+}
+
+/** Opens the rotation of a cron expression, unless one is open or was begun since it fired: each replica fires. */
+export function startScheduled(
+  options: ApplyOptions,
+  kind: Rotation['kind'],
+  firedAt: Date,
+): Promise<boolean> {
+  return options.store.transact(async (tx) => {
+    const situation = await readSituation(tx);
+    const old = signing(situation.authorities, kind);
+    if (old === undefined || situation.rotations.some((rotation) => rotation.kind === kind)) return false;
+    if (await tx.rotatedSince(kind, firedAt)) return false;
+    const [actor, why] = [`schedule:${kind}`, 'its schedule'];
+    const { holdSeconds } = options.schedule;
+    await startRotation(
+      { kind, oldId: old.id, handsFree: true, urgent: false, holdSeconds, actor, reason: why },
+      { tx, actor, why },
+    );
+    return true;
+  });
+}
+
+export interface StepRequest {
+  readonly kind: Rotation['kind'];
+  readonly request: RotationRequest;
+  /** Do it whatever its gate says: who is left behind goes on record. */
+  readonly force: boolean;
+  readonly actor: string;
+  readonly reason: string;
+}
+
+/**
+ * Asks for a step of the rotation under way; the plan takes it once its gate lets it. Throws `not_found` without a
+ * rotation, `conflict` for a step that is not its next one or whose gate is closed, naming who is missing.
+ */
+export function requestStep(
+  options: ApplyOptions,
+  { kind, request, force, actor, reason }: StepRequest,
+): Promise<void> {
+  return options.store.transact(async (tx) => {
+    const situation = await readSituation(tx);
+    const rotation = situation.rotations.find((open) => open.kind === kind);
+    if (rotation === undefined)
+      throw new CarnetError(
+        'not_found',
+        `no ${kind} rotation is under way: begin one with carnet root prepare`,
+      );
+    checkOrder(request, rotation, situation);
+    if (request === 'activate' && !force) checkActivation(rotation, situation, options.clock());
+    await tx.updateRotation(rotation.id, { requested: request, force });
+    await tx.event({
+      actor,
+      action: `rotation.${request}`,
+      subject: rotation.newId ?? rotation.oldId,
+      before: null,
+      after: { force },
+      reason,
+    });
+  });
+}
+
+function checkOrder(request: RotationRequest, rotation: Rotation, { authorities }: StoredSituation): void {
+  const activated = isActivated(authorities, rotation);
+  if (request === 'activate' && activated)
+    throw new CarnetError(
+      'conflict',
+      `${rotation.newId} signs already; what is left is to retire ${rotation.oldId}`,
+    );
+  if (request === 'retire' && !activated)
+    throw new CarnetError('conflict', `${rotation.oldId} still signs: activate its successor first`);
+}
+
+function checkActivation(rotation: Rotation, { authorities, fleet }: StoredSituation, now: number): void {
+  const sequence = gateSequence(authorities, rotation);
+  if (sequence === null)
+    throw new CarnetError('conflict', 'the new authority is not published yet: try again in a moment');
+  const missing = laggards(sequence, now, rotation.holdSeconds, fleet);
+  if (missing.length === 0) return;
+  const named = missing
+    .slice(0, 5)
+    .map(({ instance, names, why }) => `${names.join('/') || instance} ${why}`);
+  throw new CarnetError(
+    'conflict',
+    `${missing.length} would be broken: ${named.join('; ')}${missing.length > 5 ? '; …' : ''}. See carnet root status; --force does it all the same`,
+  );
+}
+
+async function taintAuthority(
+  tx: AuthorityTransaction,
+  situation: StoredSituation,
+  id: string,
+  { options, actor, reason }: { options: ApplyOptions; actor: string; reason: string },
+): Promise<void> {
+  const authority = findAuthority(situation, id);
+  // One that drains is on its way out already: the rotation's urgency is what counts.
+  if (authority.state !== 'active') return;
+  await tx.setState(id, 'tainted');
+  const context = { tx, situation, options, actor, why: reason, now: options.clock() };
+  await recordChange(context, 'authority.taint', authority, { ...authority, state: 'tainted' });
+}
