@@ -152,7 +152,6 @@ class Service implements SecretDiscovery {
       }
     } catch (error) {
       this.#refused(error);
-      if (errorCodeOf(error) === 'permission_denied') this.#options.metrics.refusedNames(1);
       throw error;
     } finally {
       resetIfKept(call, this.#limits.graceMs);
@@ -165,17 +164,21 @@ class Service implements SecretDiscovery {
     const { event } = parseStreamRequest(call.request);
     const cancelled = new AbortController();
     call.on('cancelled', () => cancelled.abort());
-    const resources = await fetchResources(holder, event.names, {
-      waitMs: this.#limits.fetchWaitMs,
-      signal: cancelled.signal,
-    });
-    return { version: versionOf(resources), nonce: '', resources };
+    if (call.cancelled) cancelled.abort();
+    try {
+      const wait = { waitMs: this.#limits.fetchWaitMs, signal: cancelled.signal };
+      const resources = await fetchResources(holder, event.names, wait);
+      return { version: versionOf(resources), nonce: '', resources };
+    } catch (error) {
+      if (errorCodeOf(error) === 'permission_denied') this.#options.metrics.refusedNames(1);
+      throw error;
+    }
   }
 
   /** Finds out whose call it is, and takes a place for it. */
   async #admit(call: CallerCall): Promise<{ holder: Holder; leave: () => void }> {
-    if (this.#closed) throw stopping();
     const holder = await this.#options.callerOf(call);
+    if (this.#closed) throw stopping();
     const giveBack = this.#places.take(holder.instance);
     this.#options.metrics.streams(this.#places.taken);
     return {
