@@ -10,6 +10,7 @@ const PURE = [
   'identity',
   'policy',
   'rotation/plan.ts',
+  'rotation/gate.ts',
   'rotation/renewal.ts',
   'sds/stream-reducer.ts',
   'sds/delta-reducer.ts',

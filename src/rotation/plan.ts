@@ -126,7 +126,9 @@ function scheduled(now: number, { authorities, rotations }: Situation, schedule:
     start('root', root.id, `${Math.round(schedule.rootShare * 100)} % of its life are over`);
   const issuing = signing(authorities, 'issuing');
   if (root === undefined || issuing === undefined || !isValid(root, now)) return steps;
-  const why = whyNewIssuing(now, root, issuing, schedule);
+  // A root rotation brings a new issuing CA with it: only if that takes too long is one made before.
+  const patient = rotations.some(({ kind }) => kind === 'root');
+  const why = whyNewIssuing(now, root, issuing, schedule, patient);
   if (why !== null) start('issuing', issuing.id, why);
   return steps;
 }
@@ -136,12 +138,14 @@ function whyNewIssuing(
   root: PlannedAuthority,
   issuing: PlannedAuthority,
   schedule: Schedule,
+  patient: boolean,
 ): string | null {
   if (now < issuing.notBefore.getTime()) return 'the clock went back to before it begins';
   const end = issuing.notAfter.getTime();
   if (now >= end) return 'it has expired';
   const gain = Math.min(now + schedule.issuingTtlMs, root.notAfter.getTime()) - end;
-  const due = shareOver(issuing, now) >= (schedule.issuingShare ?? 1 - 2 * LAST_RESORT);
+  const share = patient ? 1 - 2 * LAST_RESORT : schedule.issuingShare;
+  const due = shareOver(issuing, now) >= (share ?? 1 - 2 * LAST_RESORT);
   return due && gain > schedule.issuingTtlMs * WORTH_RENEWING ? 'its time is over' : null;
 }
 

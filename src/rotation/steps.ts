@@ -22,7 +22,19 @@ export async function activate(rotation: Rotation, context: StepContext): Promis
   for (const id of new Set([rotation.newId ?? '', issuing.id]))
     await setState(context, findAuthority(situation, id), 'active', 'authority.activate');
   await tx.updateRotation(rotation.id, { requested: null, force: false });
+  if (rotation.kind === 'root') await overtake(context);
   if (rotation.force) await recordForced(rotation, context);
+}
+
+/** A new root brings an issuing CA of its own: a successor under the old root is not needed any more. */
+async function overtake(context: StepContext): Promise<void> {
+  const { tx, situation } = context;
+  for (const rotation of situation.rotations) {
+    if (rotation.kind !== 'issuing') continue;
+    if (isActivated(situation.authorities, rotation))
+      await tx.updateRotation(rotation.id, { outcome: 'done' });
+    else await abort(rotation, context);
+  }
 }
 
 /** Whoever was left behind is on record with the one who decided it. */

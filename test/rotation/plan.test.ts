@@ -1,102 +1,229 @@
 import test from 'ava';
-import fc from 'fast-check';
-import type { Authority } from '../../src/ca/authority.ts';
-import { plan, type Step } from '../../src/rotation/plan.ts';
+import { requestStep, startOrResume, startScheduled } from '../../src/rotation/operate.ts';
+import { consumer, createWorld, DAY_MS, NOW } from './world.ts';
 
-const DAY_MS = 86_400_000;
-const NOW = Date.UTC(2026, 5, 1);
-const SCHEDULE = { rootTtlMs: 365 * DAY_MS, issuingTtlMs: 7 * DAY_MS };
+const BY_HAND = {
+  kind: 'root',
+  handsFree: true,
+  taint: false,
+  holdSeconds: null,
+  actor: 'operator:x',
+  reason: 'r',
+} as const;
+const step = (request: 'activate' | 'retire' | 'abort', force = false) =>
+  ({ kind: 'root', request, force, actor: 'operator:x', reason: 'r' }) as const;
 
-const CASES: readonly [claim: string, authorities: Authority[], steps: string[]][] = [
-  ['nothing yet: the root is made first', [], ['create-root']],
-  ['a root alone gets an issuing CA', [root()], ['create-issuing']],
-  ['a fresh pair is left alone', [root(), issuing(-1, 6)], []],
-  ['an issuing CA is replaced at half of its life', [root(), issuing(-4, 3)], ['create-issuing']],
-  ['an expired issuing CA is replaced', [root(), issuing(-9, -2)], ['create-issuing']],
-  [
-    'an issuing CA of the future (the clock went back) is replaced',
-    [root(), issuing(1, 8)],
-    ['create-issuing'],
-  ],
-  [
-    'an issuing CA that its root holds back is not replaced again and again',
-    [root(-364, 1), issuing(-5, 1)],
-    [],
-  ],
-  ['under an expired root nothing is made', [root(-366, -1), issuing(-4, 3)], []],
-  [
-    'a draining issuing CA is retired once it has expired',
-    [root(), issuing(-1, 6), issuing(-9, -2, 'draining')],
-    ['retire'],
-  ],
-  [
-    'a draining issuing CA that is still valid is kept',
-    [root(), issuing(-1, 6), issuing(-4, 3, 'draining')],
-    [],
-  ],
-];
+test('the first start makes a root and an issuing CA, with a CRL of each in the first bundle', async (t) => {
+  const world = createWorld();
+  t.deepEqual(await world.advance(), ['initialize']);
+  t.is(world.states(), 'root active, issuing active');
+  t.is(world.store.state.bundles.length, 1);
+  t.is(world.store.state.bundles[0]?.crlIds.length, 2);
+  t.is(world.store.state.issuances.length, 2);
+  t.deepEqual(await world.advance(), []);
+});
 
-for (const [claim, authorities, steps] of CASES)
-  test(claim, (t) => {
-    t.deepEqual(
-      plan(NOW, authorities, SCHEDULE).map(({ kind }) => kind),
-      steps,
-    );
-  });
-
-test('carrying the steps out and planning again gives nothing, at any time', (t) => {
-  fc.assert(
-    fc.property(fc.array(fc.integer({ min: -3 * DAY_MS, max: 10 * DAY_MS }), { maxLength: 60 }), (jumps) => {
-      let now = NOW;
-      let authorities: Authority[] = [];
-      for (const jump of jumps) {
-        now += jump;
-        for (let round = 0; round < 3; round++)
-          for (const step of plan(now, authorities, SCHEDULE)) authorities = carryOut(step, authorities, now);
-        t.deepEqual(plan(now, authorities, SCHEDULE), []);
-        t.true(authorities.filter(({ kind, state }) => kind === 'issuing' && state === 'active').length <= 1);
-      }
-    }),
-    { numRuns: 300, seed: 1 },
+test('a root of an idle fleet is rotated at once, and its keys are destroyed', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  await startOrResume(world.options, BY_HAND);
+  t.deepEqual(await world.advance(), ['prepare', 'publish', 'activate', 'retire']);
+  t.is(world.states(), 'root retired, issuing retired, root active, issuing active');
+  t.deepEqual(
+    world.store.state.authorities.map(({ sealedKey }) => sealedKey === null),
+    [true, true, false, false],
+  );
+  t.is(world.store.state.bundles.at(-1)?.rootIds.length, 1);
+  t.deepEqual(await world.store.rotations(), []);
+  t.true(
+    world.store.state.events
+      .filter(({ action }) => action.startsWith('authority.'))
+      .slice(4)
+      .every(({ actor }) => actor === 'operator:x'),
   );
 });
 
-function carryOut(step: Step, authorities: Authority[], now: number): Authority[] {
-  if (step.kind === 'create-root')
-    return [...authorities, root((now - NOW) / DAY_MS, (now - NOW) / DAY_MS + 365)];
-  if (step.kind === 'retire')
-    return authorities.map((one) => (one.id === step.id ? { ...one, state: 'retired' } : one));
-  const parent = authorities.find(({ id }) => id === step.parentId);
-  const end = Math.min(now + SCHEDULE.issuingTtlMs, parent?.notAfter.getTime() ?? 0);
-  const made = issuing((now - NOW) / DAY_MS, (end - NOW) / DAY_MS);
-  return [
-    ...authorities.map((one) => (one.id === step.supersedes ? { ...one, state: 'draining' as const } : one)),
-    { ...made, id: `issuing-${authorities.length}` },
+test('nothing is signed by the new root before everyone has acknowledged it, and then at once', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.fleet = [consumer('ready'), consumer('slow', { problem: 'no' })];
+  await startOrResume(world.options, BY_HAND);
+  t.deepEqual(await world.advance(), ['prepare', 'publish']);
+  world.store.fleet = [consumer('ready', { bundleAcknowledged: 2 }), consumer('slow')];
+  t.deepEqual(await world.advance(), []);
+  t.is(world.states(), 'root active, issuing active, root published, issuing published');
+  world.store.fleet = world.store.fleet.map((one) => ({ ...one, bundleAcknowledged: 2 }));
+  t.deepEqual(await world.advance(), ['activate', 'retire']);
+});
+
+test('the old root stays while a consumer may present its chain, and while certificates are outstanding', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  const [, issuing] = world.store.state.authorities;
+  world.store.fleet = [
+    consumer('x', { bundleAcknowledged: 2, bundleSent: 2, authorities: [issuing?.id ?? ''] }),
   ];
-}
+  await startOrResume(world.options, BY_HAND);
+  t.deepEqual(await world.advance(), ['prepare', 'publish', 'activate']);
+  t.is(world.states(), 'root draining, issuing draining, root active, issuing active');
+  world.store.fleet = [consumer('x', { bundleAcknowledged: 2, authorities: ['new'] })];
+  world.store.outstanding = { count: 1, until: NOW + DAY_MS };
+  t.deepEqual(await world.advance(), []);
+  world.store.outstanding = { count: 0, until: null };
+  t.deepEqual(await world.advance(), ['retire']);
+});
 
-function root(fromDays = -100, toDays = 265): Authority {
-  return authority('root', 'root', fromDays, toDays, 'active');
-}
+test('a leaf that another replica signed meanwhile undoes the retirement, which is tried again', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  await startOrResume(world.options, { ...BY_HAND, handsFree: false });
+  await world.advance();
+  await requestStep(world.options, step('activate'));
+  await world.advance();
+  await requestStep(world.options, step('retire'));
+  let asked = 0;
+  Object.defineProperty(world.store, 'outstanding', {
+    get: () => (asked++ === 0 ? { count: 0, until: null } : { count: 1, until: NOW }),
+  });
+  await t.throwsAsync(world.advance(), { message: /signed meanwhile/ });
+  t.is(world.states(), 'root draining, issuing draining, root active, issuing active');
+});
 
-function issuing(fromDays: number, toDays: number, state: Authority['state'] = 'active'): Authority {
-  return authority(`issuing${fromDays}`, 'issuing', fromDays, toDays, state);
-}
+test('step by step each step waits for its command, and refuses to come before its time', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.fleet = [consumer('slow', { names: ['envoy-7'] })];
+  await t.throwsAsync(requestStep(world.options, step('activate')), { message: /no root rotation/ });
+  await startOrResume(world.options, { ...BY_HAND, handsFree: false });
+  t.deepEqual(await world.advance(), ['prepare', 'publish']);
+  await t.throwsAsync(requestStep(world.options, step('retire')), { message: /still signs/ });
+  await t.throwsAsync(requestStep(world.options, step('activate')), { message: /envoy-7 has not/ });
+  await requestStep(world.options, step('activate', true));
+  t.deepEqual(await world.advance(), ['activate']);
+  t.deepEqual(world.store.state.events.find(({ action }) => action === 'rotation.force')?.after, {
+    left_behind: 1,
+    named: ['slow'],
+  });
+  t.deepEqual(await world.advance(), []);
+  await requestStep(world.options, step('retire'));
+  t.deepEqual(await world.advance(), ['retire']);
+});
 
-function authority(
-  id: string,
-  kind: Authority['kind'],
-  fromDays: number,
-  toDays: number,
-  state: Authority['state'],
-): Authority {
-  return {
-    id,
-    kind,
-    state,
-    parentId: 'root',
-    certificate: new Uint8Array(),
-    notBefore: new Date(NOW + fromDays * DAY_MS),
-    notAfter: new Date(NOW + toDays * DAY_MS),
-  };
-}
+test('abort before the activation leaves no trace in the bundles', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.fleet = [consumer('slow')];
+  await startOrResume(world.options, BY_HAND);
+  await world.advance();
+  await requestStep(world.options, step('abort'));
+  t.deepEqual(await world.advance(), ['abort']);
+  t.is(world.states(), 'root active, issuing active, root retired, issuing retired');
+  t.deepEqual(world.store.state.bundles.at(-1)?.rootIds, world.store.state.bundles[0]?.rootIds);
+});
+
+test('abort after the activation lets the old root sign again, and the new one drains', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  const old = world.store.state.authorities[1]?.id ?? '';
+  world.store.fleet = [consumer('x', { bundleAcknowledged: 9, authorities: [old] })];
+  await startOrResume(world.options, BY_HAND);
+  await world.advance();
+  const fresh = world.store.state.authorities[3]?.id ?? '';
+  world.store.fleet = [consumer('x', { bundleAcknowledged: 9, authorities: [fresh] })];
+  await requestStep(world.options, step('abort'));
+  t.deepEqual(await world.advance(), ['abort']);
+  t.is(world.states(), 'root active, issuing active, root draining, issuing draining');
+  world.store.fleet = [];
+  t.deepEqual(await world.advance(), ['retire']);
+  t.is(world.states(), 'root active, issuing active, root retired, issuing retired');
+});
+
+test('a tainted root signs until its successor is known, and then nobody who is away is waited for', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  const old = world.store.state.authorities[1]?.id ?? '';
+  const away = consumer('away', { streams: 0, bundleAcknowledged: 9, authorities: [old] });
+  world.store.fleet = [consumer('here', { authorities: [old] }), away];
+  await startOrResume(world.options, { ...BY_HAND, taint: true });
+  await world.advance();
+  t.is(world.states(), 'root tainted, issuing active, root published, issuing published');
+  world.store.fleet = [consumer('here', { bundleAcknowledged: 9, authorities: [old] }), away];
+  await world.advance();
+  t.is(world.states(), 'root draining, issuing draining, root active, issuing active');
+  world.store.fleet = [consumer('here', { bundleAcknowledged: 9, authorities: ['new'] }), away];
+  world.store.outstanding = { count: 3, until: NOW + DAY_MS };
+  t.deepEqual(await world.advance(), ['retire']);
+});
+
+test('the issuing CA is replaced at half of its life, once its CRL is known everywhere', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.fleet = [consumer('x', { holdsUntil: NOW + 90 * DAY_MS })];
+  world.store.now = NOW + 4 * DAY_MS;
+  t.deepEqual(await world.advance(), ['start', 'prepare', 'publish']);
+  world.store.fleet = [consumer('x', { holdsUntil: NOW + 90 * DAY_MS, bundleAcknowledged: 2 })];
+  t.deepEqual(await world.advance(), ['activate', 'retire']);
+  t.is(world.states(), 'root active, issuing draining, issuing active');
+  world.store.now = NOW + 8 * DAY_MS;
+  world.store.fleet = [];
+  const steps = await world.advance();
+  t.true(steps.includes('drop'));
+  t.true(world.states().startsWith('root active, issuing retired'));
+});
+
+test('an issuing CA about to expire gives way to its successor whoever lags: else nobody had a leaf', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.fleet = [consumer('deaf', { holdsUntil: NOW + 90 * DAY_MS })];
+  world.store.now = NOW + 4 * DAY_MS;
+  await world.advance();
+  world.store.now = NOW + 7.5 * DAY_MS;
+  t.true((await world.advance()).includes('activate'));
+});
+
+test('a root with a third of its life left is rotated by itself, and one rotation at a time', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.now = NOW + 241 * DAY_MS;
+  const steps = await world.advance();
+  t.true(steps.includes('retire'));
+  t.is(world.store.state.rotations.filter(({ kind }) => kind === 'root').length, 1);
+  t.is(
+    world.store.state.authorities.filter(({ kind, state }) => kind === 'root' && state === 'active').length,
+    1,
+  );
+  t.true(
+    world.store.state.events.some(
+      ({ actor, action }) => actor === 'schedule:root' && action === 'rotation.start',
+    ),
+  );
+});
+
+test('a schedule that fires at two replicas begins one rotation', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  const firedAt = new Date(world.store.now);
+  t.true(await startScheduled(world.options, 'root', firedAt));
+  await world.advance();
+  t.false(await startScheduled(world.options, 'root', firedAt));
+});
+
+test('a crash before any commit is made good by planning again, with the same end', async (t) => {
+  for (let crashAt = 0; crashAt < 6; crashAt++) {
+    const world = createWorld();
+    await world.advance();
+    await startOrResume(world.options, BY_HAND);
+    let commits = 0;
+    world.store.beforeCommit = () => {
+      if (commits++ === crashAt) throw new Error('killed');
+    };
+    await world.advance().catch(() => undefined);
+    world.store.beforeCommit = () => undefined;
+    await world.advance();
+    t.is(
+      world.states().replace(/root retired, issuing retired, (?=root retired)/, ''),
+      'root retired, issuing retired, root active, issuing active',
+    );
+    t.deepEqual(await world.store.rotations(), []);
+  }
+});

@@ -1,0 +1,69 @@
+import test from 'ava';
+import type { Consumer } from '../../src/rotation/fleet.ts';
+import { laggards, mayRetire, presenters } from '../../src/rotation/gate.ts';
+import { consumer, DAY_MS, NOW } from './world.ts';
+
+const HOLD_SECONDS = 60;
+
+const WAITED_FOR: readonly [claim: string, fields: Partial<Consumer>, waits: boolean][] = [
+  ['one that acknowledged the bundle', { bundleAcknowledged: 5 }, false],
+  ['one that acknowledged a later bundle', { bundleAcknowledged: 6 }, false],
+  ['one that acknowledged an earlier bundle only', { bundleAcknowledged: 4 }, true],
+  ['one that refused it', { bundleAcknowledged: 4, bundleSent: 5, problem: 'bad' }, true],
+  ['one that takes its trust from elsewhere', { bundleSent: null, bundleAcknowledged: null }, false],
+  ['one that has ended', { bundleAcknowledged: 4, gone: true }, false],
+  ['one that is away and may still run', { bundleAcknowledged: 4, streams: 0 }, true],
+  ['one that is away and acknowledged it before', { bundleAcknowledged: 5, streams: 0 }, false],
+  [
+    'one that is away and whose certificate has ended',
+    { bundleAcknowledged: 4, streams: 0, holdsUntil: NOW },
+    false,
+  ],
+  [
+    'one that is away and never had a certificate',
+    { bundleAcknowledged: 4, streams: 0, holdsUntil: null },
+    false,
+  ],
+  ['one that is here and never had a certificate', { bundleAcknowledged: 4, holdsUntil: null }, true],
+  [
+    'one that cannot acknowledge, just sent to',
+    { acknowledges: false, bundleSent: 5, bundleSentAt: NOW - 59_000 },
+    true,
+  ],
+  [
+    'one that cannot acknowledge, after the hold',
+    { acknowledges: false, bundleSent: 5, bundleSentAt: NOW - 60_000 },
+    false,
+  ],
+  [
+    'one that cannot acknowledge and was not sent it',
+    { acknowledges: false, bundleSent: 4, bundleSentAt: 0 },
+    true,
+  ],
+];
+
+for (const [claim, fields, waits] of WAITED_FOR)
+  test(`an activation ${waits ? 'waits for' : 'does not wait for'} ${claim}`, (t) => {
+    t.is(laggards(5, NOW, HOLD_SECONDS, [consumer('x', fields)]).length, waits ? 1 : 0);
+  });
+
+const OLD = new Set(['old']);
+
+test('who may still present an old certificate is anyone who holds one and has not ended', (t) => {
+  const holding = { authorities: ['old', 'new'], holdsUntil: NOW + DAY_MS };
+  t.is(presenters(OLD, NOW, [consumer('x', holding)]).length, 1);
+  t.is(presenters(OLD, NOW, [consumer('x', { ...holding, streams: 0 })]).length, 1);
+  t.is(presenters(OLD, NOW, [consumer('x', { ...holding, gone: true })]).length, 0);
+  t.is(presenters(OLD, NOW, [consumer('x', { ...holding, authorities: ['new'] })]).length, 0);
+  t.is(presenters(OLD, NOW, [consumer('x', { ...holding, holdsUntil: NOW })]).length, 0);
+});
+
+test('what no consumer accounts for holds a retirement up, but after a compromise', (t) => {
+  const outstanding = { count: 1, until: NOW + DAY_MS };
+  t.false(mayRetire({ presenters: [], outstanding }, false, new Set()));
+  t.true(mayRetire({ presenters: [], outstanding }, true, new Set()));
+  const [presenting] = presenters(OLD, NOW, [consumer('x', { authorities: ['old'] })]);
+  const gate = { presenters: presenting === undefined ? [] : [presenting], outstanding };
+  t.false(mayRetire(gate, true, new Set(['x'])), 'who is here can be given another, and is waited for');
+  t.true(mayRetire(gate, true, new Set()));
+});
