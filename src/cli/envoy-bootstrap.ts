@@ -8,7 +8,7 @@ export interface EnvoyOptions {
   /** State of the world, or only what changed. */
   readonly apiType: 'GRPC' | 'DELTA_GRPC';
   readonly inbound: EnvoyInbound | null;
-  readonly outbound: EnvoyOutbound | null;
+  readonly outbound: readonly EnvoyOutbound[];
 }
 
 export interface EnvoyInbound {
@@ -23,6 +23,8 @@ export interface EnvoyInbound {
 }
 
 export interface EnvoyOutbound {
+  /** Of its listener and its cluster. */
+  readonly name: string;
   /** Where the local app connects to, in plain HTTP. */
   readonly listen: Address;
   /** The peer's mTLS listener. */
@@ -51,12 +53,12 @@ export function envoyBootstrap(options: EnvoyOptions): JsonObject {
     static_resources: {
       listeners: [
         ...(inbound === null ? [] : [httpListener('inbound', inbound, downstreamTls(options, inbound))]),
-        ...(outbound === null ? [] : [httpListener('outbound', outbound, null)]),
+        ...outbound.map((side) => httpListener(side.name, side, null)),
       ],
       clusters: [
         agentCluster(options.agentSocket),
         ...(inbound === null ? [] : [cluster('inbound', inbound.app, null)]),
-        ...(outbound === null ? [] : [peerCluster(options, outbound)]),
+        ...outbound.map((side) => peerCluster(options, side)),
       ],
     },
   };
@@ -165,7 +167,7 @@ function agentCluster(path: string): Json {
 }
 
 function peerCluster(options: EnvoyOptions, outbound: EnvoyOutbound): Json {
-  const plain = cluster('outbound', outbound.upstream, upstreamTls(options, outbound));
+  const plain = cluster(outbound.name, outbound.upstream, upstreamTls(options, outbound));
   if (outbound.requestsPerConnection === undefined) return plain;
   return {
     ...plain,

@@ -90,7 +90,17 @@ function optionsOf(flags: Flags): Parameters<typeof envoyBootstrap>[0] {
     admin: parseAddress(flags.admin),
     apiType: flags.delta === true ? 'DELTA_GRPC' : 'GRPC',
     inbound: inbound && { listen: inbound[0], app: inbound[1], peers: peersOf(flags.allow) },
-    outbound: outbound && { listen: outbound[0], upstream: outbound[1], peers: peersOf(flags.upstreamId) },
+    outbound:
+      outbound === null
+        ? []
+        : [
+            {
+              name: 'outbound',
+              listen: outbound[0],
+              upstream: outbound[1],
+              peers: peersOf(flags.upstreamId),
+            },
+          ],
   };
 }
 

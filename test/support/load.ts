@@ -16,7 +16,7 @@ export interface LoadStats {
 export const SERVER_CERTIFICATE_HEADER = 'x-server-certificate';
 export const CLIENT_SERIAL_HEADER = 'x-client-serial';
 
-/** Requests, each on a TLS connection of its own between the Envoys, at a fixed rate until stopped. */
+/** Requests, each on a TLS connection of its own between the Envoys, to each port in turn at a fixed rate until stopped. */
 export interface Load {
   readonly stats: LoadStats;
   /** Resolves when the last answer is in. */
@@ -27,7 +27,8 @@ const REQUEST_TIMEOUT_MS = 5_000;
 const ERRORS_KEPT = 5;
 const UNDER_WAY_LIMIT = 200;
 
-export function startLoad(port: number, perSecond: number): Load {
+export function startLoad(ports: number | readonly number[], perSecond: number): Load {
+  const [...targets] = [ports].flat();
   const stats: LoadStats = {
     handshakes: 0,
     failures: 0,
@@ -43,6 +44,7 @@ export function startLoad(port: number, perSecond: number): Load {
     for (let i = 0; running; i++) {
       await pause(Math.max(0, begin + (i * 1000) / perSecond - performance.now()));
       if (underWay.size >= UNDER_WAY_LIMIT) continue;
+      const port = targets[i % targets.length] ?? 0;
       const one = request(agent, port, stats).finally(() => underWay.delete(one));
       underWay.add(one);
     }

@@ -64,15 +64,16 @@ export async function startPair({ agentSocket, apiType, trustDomain, register }:
     peers: [idOf('client')],
     responseHeaders: { [CLIENT_SERIAL_HEADER]: '%DOWNSTREAM_PEER_SERIAL%' },
   };
-  const server = await start('server', { inbound, outbound: null });
+  const server = await start('server', { inbound, outbound: [] });
   const outbound = {
+    name: 'outbound',
     listen: ANY_PORT,
     upstream: { host: LOCALHOST, port: await server.listenerPort('inbound') },
     peers: [idOf('server')],
     responseHeaders: { [SERVER_CERTIFICATE_HEADER]: '%UPSTREAM_PEER_CERT%' },
     requestsPerConnection: 1,
   };
-  const client = await start('client', { inbound: null, outbound });
+  const client = await start('client', { inbound: null, outbound: [outbound] });
   const port = await client.listenerPort('outbound');
   return {
     port,
