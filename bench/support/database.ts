@@ -15,6 +15,8 @@ export interface BenchDatabase extends AsyncDisposable {
 }
 
 const STATEMENT_TIMEOUT_MS = 600_000;
+/** As a shell has it of a program that Ctrl-C ends. */
+const INTERRUPTED = 130;
 
 /** An embedded PostgreSQL as in production, with the tables, in a directory of its own; with it, all goes. */
 export async function startBenchDatabase(): Promise<BenchDatabase> {
@@ -33,6 +35,12 @@ export async function startBenchDatabase(): Promise<BenchDatabase> {
   const database = new Database({ url: postgres.url, log, ...options });
   stack.defer(() => database.close());
   const owned = stack.move();
+  const interrupted = (): void => {
+    // What is under way fails from now on.
+    process.on('uncaughtException', () => undefined);
+    void owned.disposeAsync().finally(() => process.exit(INTERRUPTED));
+  };
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, interrupted);
   return {
     database,
     postgresCpuMicros: () => postgresCpuMicros(postgres.pid),
