@@ -5,7 +5,7 @@ import { createIssuing, createRoot } from '../../src/ca/create-authority.ts';
 import { createIssue } from '../../src/ca/issue.ts';
 import type { Issue } from '../../src/ca/issue-request.ts';
 import { parseKeyEncryptionKey } from '../../src/ca/key-encryption-key.ts';
-import { sealedKeyStore, sealedKeyStore } from '../../src/ca/sealed-key-store.ts';
+import { sealedKeyStore } from '../../src/ca/sealed-key-store.ts';
 import type { Clock } from '../../src/clock.ts';
 import { insertIssuances } from '../../src/db/issuances.ts';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
