@@ -1,3 +1,6 @@
+import type { FleetChanges } from '../delivery/fleet.ts';
+import type { FleetStore } from '../delivery/fleet-report.ts';
+import type { ConsumerRecord, HeldRecord } from '../delivery/member.ts';
 import type { Consumer, Outstanding } from '../rotation/fleet.ts';
 import type { Queryable } from './database.ts';
 
@@ -20,14 +23,63 @@ interface ConsumerRow {
 
 const COLUMNS = `instance, node, names, identities, streams, gone, acknowledges, bundle_sent, bundle_sent_at,
   bundle_acknowledged, bundle_observed, authorities, holds_until, problem`;
+const WRITTEN = COLUMNS.replace('instance, node, ', 'instance, ');
+const EXCLUDED = WRITTEN.replace(/\w+/g, 'EXCLUDED.$&');
+
+/** What one agent stores of its instances. An agent is named by its node and its socket. */
+export class PostgresFleetStore implements FleetStore {
+  readonly #database: Queryable;
+  readonly #node: string;
+  readonly #agent: string;
+
+  constructor(database: Queryable, node: string, socket: string) {
+    this.#database = database;
+    this.#node = node;
+    this.#agent = `${node} ${socket}`;
+  }
+
+  async load(): Promise<ConsumerRecord[]> {
+    const rows = await this.#database.query<ConsumerRow & { keep_until: Date; held: HeldRecord }>(
+      `SELECT ${COLUMNS}, keep_until, held FROM consumer WHERE agent = $1 AND NOT gone`,
+      [this.#agent],
+    );
+    return rows.map((row) => ({ ...consumerOf(row), keepUntil: row.keep_until.getTime(), held: row.held }));
+  }
+
+  /** One statement: the rows go as one JSON document, as arrays of arrays cannot be unnested. */
+  async write({ records, ended }: FleetChanges): Promise<void> {
+    await this.#database.query(
+      `WITH ended AS (DELETE FROM consumer WHERE agent = $2 AND instance = ANY ($4))
+       INSERT INTO consumer (agent, node, updated_at, keep_until, held, ${WRITTEN})
+       SELECT $2, $3, statement_timestamp(), to_timestamp(keep_until / 1000), held, instance, names, identities,
+         streams, gone, acknowledges, bundle_sent, to_timestamp(bundle_sent_at / 1000), bundle_acknowledged,
+         bundle_observed, authorities, to_timestamp(holds_until / 1000), problem
+       FROM json_to_recordset($1) AS r (instance text, names text[], identities text[], streams integer,
+         gone boolean, acknowledges boolean, bundle_sent bigint, bundle_sent_at float8, bundle_acknowledged bigint,
+         bundle_observed bigint, authorities text[], holds_until float8, problem text, keep_until float8, held jsonb)
+       ON CONFLICT (instance, agent) DO UPDATE SET
+         (node, updated_at, keep_until, held, ${WRITTEN}) = ROW (EXCLUDED.node, EXCLUDED.updated_at,
+           EXCLUDED.keep_until, EXCLUDED.held, ${EXCLUDED})`,
+      [JSON.stringify(records.map(columnsOf)), this.#agent, this.#node, ended],
+    );
+  }
+
+  async prune(): Promise<void> {
+    await this.#database.query('DELETE FROM consumer WHERE keep_until < statement_timestamp()');
+  }
+}
 
 /** The whole fleet, by instance; of one node where it is given. */
 export async function listConsumers(database: Queryable, node?: string): Promise<Consumer[]> {
   const rows = await database.query<ConsumerRow>(
-    `SELECT ${COLUMNS} FROM consumer WHERE $1::text IS NULL OR node = $1 ORDER BY instance`,
+    `SELECT ${COLUMNS} FROM consumer WHERE $1::text IS NULL OR node = $1 ORDER BY instance, agent`,
     [node ?? null],
   );
-  return rows.map((row) => ({
+  return rows.map(consumerOf);
+}
+
+function consumerOf(row: ConsumerRow): Consumer {
+  return {
     instance: row.instance,
     node: row.node,
     names: row.names,
@@ -42,12 +94,13 @@ export async function listConsumers(database: Queryable, node?: string): Promise
     authorities: row.authorities,
     holdsUntil: row.holds_until?.getTime() ?? null,
     problem: row.problem,
-  }));
+  };
 }
 
 /**
  * What these authorities signed for workloads that may still be presented: neither ended nor revoked, and its
- * instance neither gone nor known to hold another in its place. Read by (not_after), whatever the history's size.
+ * instance neither gone nor known to hold others in its place. An instance's row speaks of what was issued before
+ * it was written. Read by (not_after), whatever the history's size.
  */
 export async function outstandingOf(
   database: Queryable,
@@ -55,13 +108,36 @@ export async function outstandingOf(
 ): Promise<Outstanding> {
   const [row] = await database.query<{ count: string; until: Date | null }>(
     `SELECT count(*) AS count, max(not_after) AS until FROM issuance
+     LEFT JOIN LATERAL (
+       SELECT bool_or(gone) AS gone, bool_and(updated_at > recorded_at AND NOT authority_id = ANY (authorities)) AS replaced
+       FROM consumer WHERE consumer.instance = issuance.instance
+     ) AS holder ON true
      WHERE not_after > now() AND authority_id = ANY ($1) AND instance IS NOT NULL
        AND NOT EXISTS (SELECT FROM revocation WHERE revocation.serial = issuance.serial)
-       AND NOT EXISTS (SELECT FROM consumer WHERE consumer.instance = issuance.instance
-                       AND (gone OR NOT issuance.authority_id = ANY (authorities)))`,
+       AND NOT coalesce(gone OR replaced, false)`,
     [authorityIds],
   );
   return { count: Number(row?.count ?? 0), until: row?.until?.getTime() ?? null };
+}
+
+function columnsOf(record: ConsumerRecord): Record<string, unknown> {
+  return {
+    instance: record.instance,
+    names: record.names,
+    identities: record.identities,
+    streams: record.streams,
+    gone: record.gone,
+    acknowledges: record.acknowledges,
+    bundle_sent: record.bundleSent,
+    bundle_sent_at: record.bundleSentAt,
+    bundle_acknowledged: record.bundleAcknowledged,
+    bundle_observed: record.bundleObserved,
+    authorities: record.authorities,
+    holds_until: record.holdsUntil,
+    problem: record.problem,
+    keep_until: record.keepUntil,
+    held: record.held,
+  };
 }
 
 function numberOf(text: string | null): number | null {

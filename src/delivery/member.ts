@@ -1,0 +1,326 @@
+import type { Consumer } from '../rotation/fleet.ts';
+import type { X509Svid } from './holdings.ts';
+import {
+  acknowledged,
+  emptySlot,
+  type HeldBundle,
+  type HeldCertificate,
+  lastEnd,
+  lastOfEachAuthority,
+  type Slot,
+  sentBundle,
+  sentCertificate,
+  sequenceOf,
+} from './slot.ts';
+
+/** What is kept of one instance: what rotation counts, and what an agent needs that takes it up again. */
+export interface ConsumerRecord extends Omit<Consumer, 'node'> {
+  /** Milliseconds since the epoch. */
+  readonly keepUntil: number;
+  readonly held: HeldRecord;
+}
+
+export interface HeldRecord {
+  /** `until`: see {@link Leftover}; null where the stream was open. */
+  readonly slots: readonly (Slot & { readonly until: number | null })[];
+  readonly lasting: readonly HeldCertificate[];
+  readonly unconfirmed: (HeldBundle & { readonly until: number }) | null;
+}
+
+/** A slot whose stream ended or gave the name up: its proxy may still run and use what it has. */
+interface Leftover {
+  readonly slot: Slot;
+  /** When it was left, on the member's own count of events. */
+  readonly since: number;
+  /** How long the proxy counts as a verifier: as long as its instance may present anything. */
+  readonly until: number;
+}
+
+interface LiveSlot {
+  slot: Slot;
+  readonly begun: number;
+  answered: boolean;
+}
+
+/** One open stream or call. */
+export interface Stream {
+  node: string;
+  /** False where the protocol knows no acknowledgement. */
+  readonly acknowledges: boolean;
+  readonly slots: Map<string, LiveSlot>;
+}
+
+const HOUR_MS = 3_600_000;
+/** Without any certificate there is no other bound to what is kept. */
+const WITHOUT_CERTIFICATE_MS = HOUR_MS;
+/** Streams that an instance left and did not come back for, told apart; a proxy has one for each of its secrets. */
+const MAX_LEFTOVERS = 256;
+const MAX_NAMES = 16;
+
+/**
+ * One instance of the fleet: its streams, and what its proxies may use.
+ *
+ * A proxy that loses its stream keeps what it has, and is given it up only for what it acknowledges on the stream
+ * that takes the old one's place: one that it began later, for the same name, by the same name of its own. Each
+ * such stream takes the place of one. What has no successor counts until it ends.
+ */
+export class Member {
+  readonly instance: string;
+  gone = false;
+  /** As it was last stored; null for never. */
+  stored: string | null = null;
+  readonly #streams = new Set<Stream>();
+  #leftovers: Leftover[] = [];
+  /** Certificates of which nobody will say that they were replaced; one for each authority. */
+  #lasting: HeldCertificate[] = [];
+  /** The bundle that was last handed to somebody who cannot acknowledge. */
+  #unconfirmed: (HeldBundle & { readonly until: number }) | null = null;
+  /** The last end among all certificates ever issued to it. */
+  #issuedUntil = 0;
+  #problem: { readonly name: string; readonly text: string } | null = null;
+  #events = 0;
+
+  constructor(instance: string) {
+    this.instance = instance;
+  }
+
+  /** As it was stored by an agent that has ended since: all of its streams with it. */
+  static restore(record: ConsumerRecord, now: number): Member {
+    const member = new Member(record.instance);
+    const { slots, lasting, unconfirmed } = record.held;
+    const until = record.holdsUntil ?? now + WITHOUT_CERTIFICATE_MS;
+    member.#leftovers = slots.map(({ until: known, ...slot }) => ({ slot, since: 0, until: known ?? until }));
+    member.#lasting = [...lasting];
+    member.#unconfirmed = unconfirmed;
+    member.#issuedUntil = record.keepUntil;
+    member.#problem = record.problem === null ? null : { name: '', text: record.problem };
+    member.stored = '';
+    return member;
+  }
+
+  get connected(): boolean {
+    return this.#streams.size > 0;
+  }
+
+  issued({ notAfter }: X509Svid): void {
+    this.#issuedUntil = Math.max(this.#issuedUntil, notAfter.getTime());
+  }
+
+  open(acknowledges: boolean): Stream {
+    const stream: Stream = { node: '', acknowledges, slots: new Map() };
+    this.#streams.add(stream);
+    return stream;
+  }
+
+  sentCertificate(stream: Stream, name: string, svid: X509Svid, now: number): void {
+    const { identity, serial, authority, notAfter } = svid;
+    const certificate = { identity, serial, authority, until: notAfter.getTime() };
+    if (stream.acknowledges) {
+      const live = this.#slotOf(stream, name);
+      live.slot = sentCertificate(live.slot, certificate, now);
+    } else this.#lasting = lastOfEachAuthority([...this.#lasting, certificate]);
+  }
+
+  sentBundle(stream: Stream, name: string, version: string, now: number, own: Iterable<X509Svid>): void {
+    const sequence = sequenceOf(version);
+    if (stream.acknowledges) {
+      const live = this.#slotOf(stream, name);
+      live.slot = sentBundle(live.slot, sequence, now);
+    } else {
+      const until = this.#presentsUntil(now, own);
+      this.#unconfirmed = { sent: sequence, sentAt: now, acknowledged: null, until };
+    }
+  }
+
+  acknowledged(stream: Stream, name: string, version: string): void {
+    const live = stream.slots.get(name);
+    if (live === undefined) return;
+    live.slot = acknowledged(live.slot, version);
+    if (this.#problem?.name === name || this.#problem?.name === '') this.#problem = null;
+    if (!live.answered) this.#succeed(live);
+    live.answered = true;
+  }
+
+  rejected(name: string, message: string): void {
+    this.#problem = { name, text: message };
+  }
+
+  /** The stream asks for the name no more. */
+  dropped(stream: Stream, name: string, now: number, own: Iterable<X509Svid>): void {
+    const live = stream.slots.get(name);
+    if (live === undefined) return;
+    stream.slots.delete(name);
+    this.#leave([live], now, own);
+  }
+
+  close(stream: Stream, now: number, own: Iterable<X509Svid>): void {
+    this.#streams.delete(stream);
+    this.#leave([...stream.slots.values()], now, own);
+  }
+
+  /** What is to be stored of it; null when there is nothing to remember. `own` is what the agent holds for it. */
+  record(now: number, own: Iterable<X509Svid>): ConsumerRecord | null {
+    const keepUntil = this.#keepUntil(now);
+    if (keepUntil <= now) return null;
+    if (this.gone) return { ...this.#nothing(), gone: true, keepUntil };
+    this.#forget(now);
+    const slots = [...this.#slots()];
+    const certificates = valid(this.#certificates(own), now);
+    const { bundles, confirmed } = this.#bundles(slots);
+    const acknowledgements = confirmed ? bundles.map((bundle) => bundle.acknowledged) : [];
+    return {
+      ...this.#nothing(),
+      keepUntil,
+      names: [...new Set(slots.map(({ node }) => node))].filter((name) => name !== '').slice(0, MAX_NAMES),
+      identities: [...new Set(certificates.map(({ identity }) => identity))].sort(),
+      streams: this.#streams.size,
+      acknowledges: confirmed,
+      bundleSent: least(bundles.map(({ sent }) => sent)),
+      bundleSentAt: greatest(bundles.map(({ sentAt }) => sentAt)),
+      bundleAcknowledged: acknowledgements.includes(null) ? null : least(acknowledgements as number[]),
+      authorities: [...new Set(certificates.map(({ authority }) => authority))].sort(),
+      holdsUntil: greatest([...certificates, ...this.#verifiers()].map(({ until }) => until)),
+      problem: this.#problem?.text ?? null,
+      held: this.#held(),
+    };
+  }
+
+  /** When time alone changes its record next. */
+  changesAt(record: ConsumerRecord, now: number, own: Iterable<X509Svid>): number {
+    const ends = [...this.#certificates(own), ...this.#verifiers()].map(({ until }) => until);
+    const renewal = this.#streams.size > 0 ? record.keepUntil - HOUR_MS / 4 : record.keepUntil;
+    return Math.min(...[...ends, renewal, record.keepUntil].filter((at) => at > now));
+  }
+
+  #slotOf(stream: Stream, name: string): LiveSlot {
+    let live = stream.slots.get(name);
+    if (live === undefined) {
+      live = { slot: emptySlot(stream.node, name), begun: ++this.#events, answered: false };
+      stream.slots.set(name, live);
+    }
+    return live;
+  }
+
+  /** It takes the place of the one that was left first. */
+  #succeed({ slot: { node, name }, begun }: LiveSlot): void {
+    const index = this.#leftovers.findIndex(
+      ({ slot, since }) => slot.node === node && slot.name === name && since < begun,
+    );
+    if (index >= 0) this.#leftovers.splice(index, 1);
+  }
+
+  #leave(left: readonly LiveSlot[], now: number, own: Iterable<X509Svid>): void {
+    const until = this.#presentsUntil(now, own, left);
+    const since = ++this.#events;
+    this.#leftovers.push(...left.map(({ slot }) => ({ slot, since, until })));
+    while (this.#leftovers.length > MAX_LEFTOVERS) this.#merge(this.#leftovers.splice(0, 2));
+  }
+
+  /** More than are told apart: they have no successor, and count together until they end. */
+  #merge(two: readonly Leftover[]): void {
+    const bundles = two.flatMap(({ slot }) => slot.bundle ?? []);
+    const slot: Slot = {
+      ...emptySlot('', ''),
+      certificates: lastOfEachAuthority(two.flatMap((one) => one.slot.certificates)),
+      bundle: bundles.reduce<HeldBundle | null>((a, b) => (a === null ? b : older(a, b)), null),
+    };
+    this.#leftovers.unshift({ slot, since: 0, until: greatest(two.map(({ until }) => until)) ?? 0 });
+  }
+
+  #forget(now: number): void {
+    this.#leftovers = this.#leftovers.filter(
+      ({ slot, until }) => (slot.bundle !== null && until > now) || valid(slot.certificates, now).length > 0,
+    );
+    this.#lasting = valid(this.#lasting, now);
+    const silent = [...this.#streams].some(({ acknowledges }) => !acknowledges);
+    if (this.#unconfirmed !== null && this.#unconfirmed.until <= now && !silent) this.#unconfirmed = null;
+  }
+
+  #presentsUntil(now: number, own: Iterable<X509Svid>, left: readonly LiveSlot[] = []): number {
+    const certificates = [...this.#certificates(own), ...left.flatMap(({ slot }) => slot.certificates)];
+    return lastEnd(valid(certificates, now)) ?? now + WITHOUT_CERTIFICATE_MS;
+  }
+
+  *#slots(): Iterable<Slot> {
+    for (const stream of this.#streams) for (const { slot } of stream.slots.values()) yield slot;
+    for (const { slot } of this.#leftovers) yield slot;
+  }
+
+  /** All that may be presented, and what the agent may yet hand out. */
+  *#certificates(own: Iterable<X509Svid>): Iterable<HeldCertificate> {
+    for (const slot of this.#slots()) yield* slot.certificates;
+    yield* this.#lasting;
+    for (const { identity, serial, authority, notAfter } of own)
+      yield { identity, serial, authority, until: notAfter.getTime() };
+  }
+
+  /** Where its verifiers stand. Whoever can acknowledge speaks for those who can't. */
+  #bundles(slots: readonly Slot[]): { bundles: readonly HeldBundle[]; confirmed: boolean } {
+    const bundles = slots.flatMap(({ bundle }) => bundle ?? []);
+    if (bundles.length > 0 || this.#unconfirmed === null) return { bundles, confirmed: true };
+    return { bundles: [this.#unconfirmed], confirmed: false };
+  }
+
+  /** How long those that are away count for the bundle that they have. */
+  #verifiers(): { readonly until: number }[] {
+    const left = this.#leftovers.filter(({ slot }) => slot.bundle !== null);
+    return this.#unconfirmed === null ? left : [...left, this.#unconfirmed];
+  }
+
+  #keepUntil(now: number): number {
+    if (this.gone) return this.#issuedUntil;
+    const needed = greatest(this.#verifiers().map(({ until }) => until)) ?? 0;
+    const last = Math.max(this.#issuedUntil, needed);
+    if (!this.connected || last > now + HOUR_MS / 4) return last;
+    // In whole half hours, so that a record doesn't change each time that it is made.
+    return (Math.ceil(now / (HOUR_MS / 2)) + 1) * (HOUR_MS / 2);
+  }
+
+  #held(): HeldRecord {
+    const open = [...this.#streams].flatMap(({ slots }) => [...slots.values()]);
+    return {
+      slots: [
+        ...open.map(({ slot }) => ({ ...slot, until: null })),
+        ...this.#leftovers.map(({ slot, until }) => ({ ...slot, until })),
+      ],
+      lasting: this.#lasting,
+      unconfirmed: this.#unconfirmed,
+    };
+  }
+
+  #nothing(): ConsumerRecord {
+    return {
+      instance: this.instance,
+      names: [],
+      identities: [],
+      streams: 0,
+      gone: false,
+      acknowledges: true,
+      bundleSent: null,
+      bundleSentAt: null,
+      bundleAcknowledged: null,
+      bundleObserved: null,
+      authorities: [],
+      holdsUntil: null,
+      problem: null,
+      keepUntil: 0,
+      held: { slots: [], lasting: [], unconfirmed: null },
+    };
+  }
+}
+
+function valid(certificates: Iterable<HeldCertificate>, now: number): HeldCertificate[] {
+  return [...certificates].filter(({ until }) => until > now);
+}
+
+function older(a: HeldBundle, b: HeldBundle): HeldBundle {
+  return (a.acknowledged ?? 0) <= (b.acknowledged ?? 0) ? a : b;
+}
+
+function least(numbers: readonly number[]): number | null {
+  return numbers.length === 0 ? null : Math.min(...numbers);
+}
+
+function greatest(numbers: readonly number[]): number | null {
+  return numbers.length === 0 ? null : Math.max(...numbers);
+}

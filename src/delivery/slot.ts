@@ -1,0 +1,85 @@
+/** A certificate that an instance may present. Times are milliseconds since the epoch. */
+export interface HeldCertificate {
+  readonly identity: string;
+  /** Lower-case hex. */
+  readonly serial: string;
+  /** ID of the authority that signed it. */
+  readonly authority: string;
+  readonly until: number;
+}
+
+/** Where a proxy stands with the bundle, by sequence numbers. */
+export interface HeldBundle {
+  readonly sent: number;
+  readonly sentAt: number;
+  /** Null before the first acknowledgement. */
+  readonly acknowledged: number | null;
+}
+
+/**
+ * What a stream was sent of one resource, and so what its proxy may use of it: never less than it does use. A
+ * value: each event makes a new one.
+ */
+export interface Slot {
+  /** What the proxy calls itself. */
+  readonly node: string;
+  /** Of the resource. */
+  readonly name: string;
+  /**
+   * What was acknowledged last, and then all that was sent since. A refused one stays: a proxy that refuses a
+   * response may have taken one resource of it.
+   */
+  readonly certificates: readonly HeldCertificate[];
+  readonly bundle: HeldBundle | null;
+}
+
+/** Certificates sent and not acknowledged that are told apart; of more, only their authorities are. */
+const MAX_UNACKNOWLEDGED = 8;
+
+export function emptySlot(node: string, name: string): Slot {
+  return { node, name, certificates: [], bundle: null };
+}
+
+export function sentCertificate(slot: Slot, certificate: HeldCertificate, now: number): Slot {
+  const others = slot.certificates.filter(
+    ({ serial, until }) => serial !== certificate.serial && until > now,
+  );
+  const kept = others.length < MAX_UNACKNOWLEDGED ? others : lastOfEachAuthority(others);
+  return { ...slot, certificates: [...kept, certificate] };
+}
+
+export function sentBundle(slot: Slot, sequence: number, now: number): Slot {
+  return {
+    ...slot,
+    bundle: { sent: sequence, sentAt: now, acknowledged: slot.bundle?.acknowledged ?? null },
+  };
+}
+
+/** From now on nothing older than this version is used. A version that isn't known changes nothing. */
+export function acknowledged(slot: Slot, version: string): Slot {
+  if (slot.bundle !== null) return { ...slot, bundle: { ...slot.bundle, acknowledged: sequenceOf(version) } };
+  const index = slot.certificates.findIndex(({ serial }) => serial === version);
+  return index <= 0 ? slot : { ...slot, certificates: slot.certificates.slice(index) };
+}
+
+/** The sequence number with which the version of a bundle begins. */
+export function sequenceOf(version: string): number {
+  return Number.parseInt(version, 10);
+}
+
+/** The last end among these certificates; null when there are none. */
+export function lastEnd(certificates: Iterable<HeldCertificate>): number | null {
+  let last: number | null = null;
+  for (const { until } of certificates) last = Math.max(last ?? 0, until);
+  return last;
+}
+
+/** For each authority one, with the last end among all of them. */
+export function lastOfEachAuthority(certificates: Iterable<HeldCertificate>): HeldCertificate[] {
+  const last = new Map<string, HeldCertificate>();
+  for (const certificate of certificates) {
+    const { authority, until } = certificate;
+    last.set(authority, { ...certificate, until: Math.max(until, last.get(authority)?.until ?? 0) });
+  }
+  return [...last.values()];
+}
