@@ -59,6 +59,11 @@ export function issued(
   };
 }
 
+/** Its leaf is to be replaced now, however long it is valid. */
+export function superseded(certificate: Certificate): Certificate {
+  return { ...certificate, dueAt: AT_ONCE };
+}
+
 /** After a try failed: the old leaf stays. */
 export function failed(certificate: Certificate, problem: string, now: number, random: number): Certificate {
   const attempts = certificate.attempts + 1;

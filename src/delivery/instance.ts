@@ -1,7 +1,7 @@
 import type { Attestation } from '../attestation/attestation.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Grant } from '../policy/entry.ts';
-import { type Certificate, isDue, regranted, servable, wanted } from './certificate.ts';
+import { type Certificate, isDue, regranted, servable, superseded, wanted } from './certificate.ts';
 import type { Holder, Holdings } from './holdings.ts';
 
 /**
@@ -77,9 +77,11 @@ export class View implements Holder {
 
 /**
  * Brings an instance's certificates in line with what its connected views are granted: makes those wanted,
- * keeps what others hold while it is valid (a proxy that reconnects gets it back), forgets the rest.
+ * keeps what others hold while it is valid (a proxy that reconnects gets it back), forgets the rest. Returns
+ * whether a leaf was forgotten.
  */
-export function reconcile(instance: Instance, now: number): void {
+export function reconcile(instance: Instance, now: number): boolean {
+  let forgotten = false;
   const granted = new Map<string, { grant: Grant; attestation: Attestation }>();
   for (const { grants, attestation } of instance.views.values())
     for (const grant of grants) granted.set(certificateKey(grant), { grant, attestation });
@@ -87,8 +89,10 @@ export function reconcile(instance: Instance, now: number): void {
     if (
       !granted.has(key) ||
       (certificate.svid !== null && servable(certificate, now) === null && !connected(instance))
-    )
+    ) {
       instance.certificates.delete(key);
+      forgotten ||= certificate.svid !== null;
+    }
   for (const [key, { grant, attestation }] of granted) {
     const certificate = instance.certificates.get(key);
     instance.certificates.set(
@@ -96,6 +100,32 @@ export function reconcile(instance: Instance, now: number): void {
       certificate === undefined ? wanted(grant, attestation) : regranted(certificate, grant, attestation),
     );
   }
+  return forgotten;
+}
+
+export type Superseded = 'no' | 'wave' | 'urgent';
+
+/**
+ * Makes due what superseded authorities signed for a connected instance: at most `wave` certificates, and any
+ * number where it is urgent. One that is due already, or waits to be tried again, is left. Returns what is left
+ * of the wave.
+ */
+export function replaceSuperseded(
+  instance: Instance,
+  supersededOf: (authority: string) => Superseded,
+  wave: number,
+  now: number,
+): number {
+  let left = wave;
+  for (const [key, certificate] of instance.certificates) {
+    const { svid, attempts } = certificate;
+    if (svid === null || attempts > 0 || isDue(certificate, now)) continue;
+    const answer = supersededOf(svid.authority);
+    if (answer === 'no' || (answer === 'wave' && left === 0) || !connected(instance)) continue;
+    instance.certificates.set(key, superseded(certificate));
+    if (answer === 'wave') left--;
+  }
+  return left;
 }
 
 /** Whether time alone changes something: a leaf has ended, or is due and somebody is there to have the next. */

@@ -13,6 +13,8 @@ import {
   type Instance,
   needsAttention,
   reconcile,
+  replaceSuperseded,
+  type Superseded,
   View,
   viewKey,
 } from './instance.ts';
@@ -29,6 +31,13 @@ export interface InstancesOptions {
   readonly random: () => number;
   readonly onIssued: (svid: X509Svid, instance: string) => void;
   readonly onFailed: (failure: IssueFailure) => void;
+  /** An instance's leaf will not be handed out any more, and none took its place. */
+  readonly onWithdrawn?: (instance: string) => void;
+  /**
+   * Whether leaves of this authority are to be replaced now: in waves, or as fast as can be. By default they are
+   * replaced only as they age. Asked at each `tick()`, once for each authority.
+   */
+  readonly isSuperseded?: (authority: string) => Superseded;
   readonly limits?: Partial<InstancesLimits>;
 }
 
@@ -49,13 +58,15 @@ export interface InstancesLimits {
   readonly views: number;
   /** Issuances under way at once; the recorder gathers them into few commits. */
   readonly concurrency: number;
+  /** Leaves of a superseded authority that are replaced by one `tick()`; neither database nor proxies are flooded. */
+  readonly wave: number;
 }
 
 /**
  * Ours. Issuances that are recorded together are finished in one turn of the event loop, in which nobody else is
  * served: for 0.18 s with 256 of them, for 0.09 s with 64, and 2,000 take no longer.
  */
-const DEFAULT_LIMITS: InstancesLimits = { instances: 20_000, views: 16, concurrency: 64 };
+const DEFAULT_LIMITS: InstancesLimits = { instances: 20_000, views: 16, concurrency: 64, wave: 250 };
 
 /** A connection's hold on its instance's certificates. */
 export interface Attachment {
@@ -117,8 +128,17 @@ export class Instances {
   /** Renews what is due and forgets what is over. */
   tick(): void {
     const now = this.#options.clock();
-    for (const instance of this.#instances.values())
+    const answers = new Map<string, Superseded>();
+    const answerFor = (authority: string): Superseded => {
+      const answer = answers.get(authority) ?? this.#options.isSuperseded?.(authority) ?? 'no';
+      answers.set(authority, answer);
+      return answer;
+    };
+    let left = this.#limits.wave;
+    for (const instance of this.#instances.values()) {
+      left = replaceSuperseded(instance, answerFor, left, now);
       if (needsAttention(instance, now)) this.#update(instance);
+    }
   }
 
   /** No more issuances begin. */
@@ -126,6 +146,12 @@ export class Instances {
     this.#closed = true;
     this.#queue.clear();
     this.#queued.clear();
+  }
+
+  /** The leaves that are held for an instance, and may be handed out at any moment. */
+  heldBy(instance: string): X509Svid[] {
+    const certificates = [...(this.#instances.get(instance)?.certificates.values() ?? [])];
+    return certificates.flatMap(({ svid }) => svid ?? []);
   }
 
   get size(): number {
@@ -181,7 +207,7 @@ export class Instances {
 
   #update(instance: Instance): void {
     const now = this.#options.clock();
-    reconcile(instance, now);
+    if (reconcile(instance, now)) this.#options.onWithdrawn?.(instance.id);
     if (!connected(instance) && instance.certificates.size === 0) {
       this.#instances.delete(instance.id);
       return;

@@ -168,6 +168,65 @@ test('instances are forgotten oldest first, never while connected, and past the 
   t.throws(() => world.instances.attach(caller('w', 1)), { code: 'overloaded' });
 });
 
+test('leaves of a superseded authority are replaced in waves, those who are away only when they are back', async (t) => {
+  const world = createWorld({ wave: 3 });
+  world.grants.set('unix:uid:1', [grant('a')]);
+  const holders = Array.from({ length: 7 }, (_, i) => world.instances.attach(caller(`x${i}`, 1)).holder);
+  const away = world.instances.attach(caller('away', 1));
+  await world.settle();
+  away.detach();
+  const replaced = (): number =>
+    holders.filter((holder) => holder.current().svids[0]?.authority === 'issuing-2').length;
+  world.authority = 'issuing-2';
+  await world.settle();
+  t.is(replaced(), 0, 'a new authority alone is no reason');
+  world.superseded.set('issuing-1', 'wave');
+  for (const expected of [3, 6, 7, 7]) {
+    await world.settle();
+    t.is(replaced(), expected);
+  }
+  t.is(away.holder.current().svids[0]?.authority, 'issuing-1');
+  const { holder } = world.instances.attach(caller('away', 1));
+  await world.settle();
+  t.is(holder.current().svids[0]?.authority, 'issuing-2');
+});
+
+test('after a compromise they are replaced at once', async (t) => {
+  const world = createWorld({ wave: 3 });
+  world.grants.set('unix:uid:1', [grant('a')]);
+  for (let i = 0; i < 20; i++) world.instances.attach(caller(`x${i}`, 1));
+  await world.settle();
+  world.superseded.set('issuing-1', 'urgent');
+  world.authority = 'issuing-2';
+  await world.settle();
+  t.is(world.issued, 40);
+});
+
+test('a superseded leaf whose replacement failed is tried again no sooner than another', async (t) => {
+  const world = createWorld();
+  world.grants.set('unix:uid:1', [grant('a')]);
+  world.instances.attach(caller('x', 1));
+  await world.settle();
+  world.superseded.set('issuing-1', 'urgent');
+  world.failing = new CarnetError('database_unavailable', 'away');
+  for (let i = 0; i < 10; i++) await world.settle();
+  t.is(world.failures.length, 1);
+});
+
+test('what is held for an instance is told, and when a leaf is withdrawn', async (t) => {
+  const world = createWorld();
+  world.grants.set('unix:uid:1', [grant('a'), grant('b')]);
+  const { holder } = world.instances.attach(caller('x', 1));
+  await world.settle();
+  t.deepEqual(world.instances.heldBy('x'), [...holder.current().svids]);
+  t.deepEqual(world.withdrawn, []);
+  world.grants.set('unix:uid:1', [grant('b')]);
+  world.instances.entriesChanged();
+  t.deepEqual(world.withdrawn, ['x']);
+  t.deepEqual(world.instances.heldBy('x'), [...holder.current().svids]);
+  t.deepEqual(world.instances.heldBy('nobody'), []);
+});
+
 test('no more issuances are under way than the limit', async (t) => {
   const world = createWorld({ concurrency: 3 });
   world.grants.set('unix:uid:1', [grant('a')]);
@@ -183,6 +242,9 @@ function createWorld(limits = {}) {
     grants: new Map<string, Grant[]>(),
     failing: null as Error | null,
     failures: [] as IssueFailure[],
+    authority: 'issuing-1',
+    superseded: new Map<string, 'wave' | 'urgent'>(),
+    withdrawn: [] as string[],
     issued: 0,
     underWay: 0,
     mostUnderWay: 0,
@@ -198,7 +260,7 @@ function createWorld(limits = {}) {
       await Promise.resolve();
       world.underWay--;
       if (world.failing !== null) throw world.failing;
-      return svid(wanted, ++world.issued, world.now);
+      return { ...svid(wanted, ++world.issued, world.now), authority: world.authority };
     },
     grantsOf: (selectors: readonly Selector[]) =>
       selectors.flatMap((selector) => world.grants.get(selector) ?? []),
@@ -207,6 +269,8 @@ function createWorld(limits = {}) {
     random: () => 0.5,
     onIssued: () => undefined,
     onFailed: (failure) => world.failures.push(failure),
+    onWithdrawn: (instance) => world.withdrawn.push(instance),
+    isSuperseded: (authority) => world.superseded.get(authority) ?? 'no',
     limits,
   });
   return world;
