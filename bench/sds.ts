@@ -1,5 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startAgent } from '../src/cli/start-agent.ts';
@@ -71,13 +69,11 @@ async function startBenchAgent(): Promise<BenchAgent> {
   await using stack = new AsyncDisposableStack();
   let aheadMs = 0;
   const clock = (): number => Date.now() + aheadMs;
-  const { issue, postgresCpuMicros, ...server } = stack.use(await startIssuingServer(clock));
+  const { issue, directory, postgresCpuMicros, ...server } = stack.use(await startIssuingServer(clock));
   let { bundle } = server;
   const entries = new EntryIndex([ENTRY]);
   const metrics = createMetrics();
   const acknowledgements = new Acknowledgements(metrics);
-  const directory = mkdtempSync(join(tmpdir(), 'carnet-bench-'));
-  stack.defer(() => rmSync(directory, { recursive: true, force: true }));
   const socket = join(directory, 'agent.sock');
   let callers = 0;
   const agent = await startAgent({

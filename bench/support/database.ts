@@ -10,6 +10,8 @@ import { postgresCpuMicros } from './cpu.ts';
 
 export interface BenchDatabase extends AsyncDisposable {
   readonly database: Database;
+  /** Where it is, and other files of the benchmark may be. */
+  readonly directory: string;
   /** Of PostgreSQL's processes, all of them. */
   postgresCpuMicros(): number;
 }
@@ -35,15 +37,26 @@ export async function startBenchDatabase(): Promise<BenchDatabase> {
   const database = new Database({ url: postgres.url, log, ...options });
   stack.defer(() => database.close());
   const owned = stack.move();
-  const interrupted = (): void => {
-    // What is under way fails from now on.
-    process.on('uncaughtException', () => undefined);
-    void owned.disposeAsync().finally(() => process.exit(INTERRUPTED));
-  };
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, interrupted);
+  endWith(owned);
   return {
     database,
+    directory,
     postgresCpuMicros: () => postgresCpuMicros(postgres.pid),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** Whatever ends the benchmark early, no process and no file of it stays. */
+function endWith(owned: AsyncDisposableStack): void {
+  let ending = false;
+  const end = (exitCode: number): void => {
+    // What is under way fails from now on.
+    if (!ending) void owned.disposeAsync().finally(() => process.exit(exitCode));
+    ending = true;
+  };
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => end(INTERRUPTED));
+  process.on('uncaughtException', (error) => {
+    if (!ending) process.stderr.write(`${error.stack}\n`);
+    end(1);
+  });
 }

@@ -20,6 +20,8 @@ export interface IssuingServer extends AsyncDisposable {
   readonly issue: Issue;
   /** The same but for the record. */
   readonly issueUnrecorded: Issue;
+  /** For files of the benchmark. */
+  readonly directory: string;
   /** Of PostgreSQL's processes, all of them. */
   postgresCpuMicros(): number;
 }
@@ -32,7 +34,7 @@ const BACKDATE_SECONDS = 30;
 /** Starts one on an embedded PostgreSQL of its own, with P-256 authorities; with it, all goes. */
 export async function startIssuingServer(clock: Clock): Promise<IssuingServer> {
   await using stack = new AsyncDisposableStack();
-  const { database, postgresCpuMicros } = stack.use(await startBenchDatabase());
+  const { database, directory, postgresCpuMicros } = stack.use(await startBenchDatabase());
   const { root, issuing } = await createAuthorities(clock());
   const recorder = new BatchRecorder(
     (batch) => insertIssuances(database, batch),
@@ -51,6 +53,7 @@ export async function startIssuingServer(clock: Clock): Promise<IssuingServer> {
     bundle: { trustDomain: TRUST_DOMAIN, sequence: 1, x509Authorities: [root.certificate], crls: [] },
     issue: createIssue({ ...options, recorder }),
     issueUnrecorded: createIssue({ ...options, recorder: { record: () => Promise.resolve() } }),
+    directory,
     postgresCpuMicros,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
