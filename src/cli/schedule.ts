@@ -1,5 +1,6 @@
 import { schedule } from 'node-cron';
 import type { RotationSchedule } from '../config.ts';
+import { pruneConsumers } from '../db/consumers.ts';
 import type { Database } from '../db/database.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { isRetryable } from '../errors.ts';
@@ -21,6 +22,7 @@ export interface UpkeepOptions {
 /** Authorities are looked at this often: a lifetime of seconds must work as well as one of years. */
 const AUTHORITIES = '* * * * * *';
 const PARTITIONS = '17 3 * * *';
+const FLEET = '30 * * * * *';
 
 /** Wakes what is to be done by the clock. Every replica wakes; Postgres decides who acts. */
 export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
@@ -30,6 +32,7 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
       noOverlap: true,
     }),
     ...cronRotations(options),
+    schedule(FLEET, () => quietly(log, 'fleet', () => pruneConsumers(database)), { noOverlap: true }),
     schedule(PARTITIONS, () => quietly(log, 'partitions', () => ensurePartitions(database)), {
       noOverlap: true,
     }),

@@ -3,11 +3,17 @@ import { CALLER_LIMITS, type CallerSocket, listenForCallers, SOCKET_MODE } from 
 import { createSvidIssuer } from '../agent/issue-svid.ts';
 import { createUnixAttestor } from '../attestation/attest.ts';
 import type { Attestation } from '../attestation/attestation.ts';
+import { hasEnded } from '../attestation/has-ended.ts';
 import type { Peer } from '../attestation/peer-credentials.ts';
+import { readBootId } from '../attestation/process.ts';
 import type { Issue } from '../ca/issue-request.ts';
 import type { Clock } from '../clock.ts';
-import type { Holder } from '../delivery/holdings.ts';
+import { Fleet } from '../delivery/fleet.ts';
+import { FleetReport, type FleetStore } from '../delivery/fleet-report.ts';
+import type { Holder, X509Svid } from '../delivery/holdings.ts';
+import type { Superseded } from '../delivery/instance.ts';
 import { type Attachment, Instances, type IssueFailure } from '../delivery/instances.ts';
+import { observedByBoth } from '../delivery/observer.ts';
 import { Proxies } from '../delivery/proxies.ts';
 import { errorCodeOf } from '../errors.ts';
 import type { Selector } from '../identity/selector.ts';
@@ -25,6 +31,10 @@ export interface AgentOptions {
   readonly issue: Issue;
   readonly grantsOf: (selectors: readonly Selector[]) => readonly Grant[];
   readonly bundle: () => TrustBundle;
+  /** Whether leaves of an authority are to be replaced now; by default as they age. */
+  readonly isSuperseded?: (authority: string) => Superseded;
+  /** Where all agents keep what their proxies hold; without one it is known only here. */
+  readonly fleet?: FleetStore;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -43,30 +53,51 @@ export interface Agent {
 /** How often the wall clock is looked at for renewals. */
 const TICK_MS = 250;
 
-/** Starts this node's agent: from then on callers on the socket get what the entries grant them. */
+/**
+ * Starts this node's agent: from then on callers on the socket get what the entries grant them. Rejects when the
+ * fleet's store does not tell what the agent before this one left.
+ */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { clock, log, metrics } = options;
   const proxies = new Proxies(clock);
-  const instances = new Instances({
+  const fleet = await restoreFleet((instance) => instances.heldBy(instance), options);
+  const instances: Instances = new Instances({
     issue: createSvidIssuer(options.issue, options.node),
     grantsOf: options.grantsOf,
     bundle: options.bundle,
     clock,
     random: Math.random,
-    onIssued: ({ identity, serial }, instance) =>
-      log.debug({ identity, serial, instance }, 'delivered a new leaf'),
+    onIssued: (svid, instance) => {
+      fleet.issued(svid, instance);
+      log.debug({ identity: svid.identity, serial: svid.serial, instance }, 'delivered a new leaf');
+    },
     onFailed: (failure) => reportFailure(failure, clock(), log, metrics),
+    onWithdrawn: (instance) => fleet.withdrew(instance),
+    ...(options.isSuperseded && { isSuperseded: options.isSuperseded }),
   });
+  const report = options.fleet && startReport(fleet, options.fleet, log);
   const attestor = createUnixAttestor();
   const attachments = new Map<Attestation, Attachment>();
   const server = new Server(SERVER_OPTIONS);
   let callers: CallerSocket | undefined;
   const discovery = addSecretDiscoveryService(server, {
-    callerOf: (call) => holderOf(callers, call, instances, attachments),
+    callerOf: (call) => {
+      const attestation = attestationOf(callers, call);
+      fleet.admit(attestation.instance);
+      return holderOf(attestation, instances, attachments);
+    },
     observe: (protocol, holder) =>
-      proxies.connect(protocol, holder.instance, () =>
-        holder.current().svids.map(({ identity }) => identity),
+      observedByBoth(
+        fleet.connect(holder, true),
+        proxies.connect(protocol, holder.instance, () =>
+          holder.current().svids.map(({ identity }) => identity),
+        ),
       ),
+    fetched: (holder, resources) => {
+      const call = fleet.connect(holder, false);
+      for (const { name, version, expiresAt } of resources) call.sent(name, version, expiresAt);
+      call.closed();
+    },
     metrics: {
       streams: (open) => metrics.sdsStreams.set(open),
       pushed: () => metrics.sdsPushes.inc(),
@@ -93,7 +124,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     log,
     clock,
   });
-  const timer = setInterval(() => instances.tick(), TICK_MS);
+  const timer = setInterval(() => {
+    instances.tick();
+    fleet.tick();
+  }, TICK_MS);
   metrics.beforeScrape(() => {
     const soonest = instances.soonestExpiry();
     metrics.leafExpirySecondsMin.set(soonest === null ? Number.NaN : (soonest - clock()) / 1000);
@@ -108,19 +142,44 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       await callers.close();
       server.forceShutdown();
       attestor.close();
+      await report?.close();
     },
   };
 }
 
+async function restoreFleet(
+  heldBy: (instance: string) => readonly X509Svid[],
+  options: AgentOptions,
+): Promise<Fleet> {
+  const bootId = readBootId('/proc');
+  const fleet = new Fleet({
+    clock: options.clock,
+    heldBy,
+    hasEnded: (instance) => hasEnded(instance, bootId),
+  });
+  if (options.fleet !== undefined) fleet.restore(await options.fleet.load());
+  return fleet;
+}
+
+/** The first failure in a row is worth a line, then each doubling. */
+function startReport(fleet: Fleet, store: FleetStore, log: Logger): FleetReport {
+  return new FleetReport(fleet, store, (error, failures) => {
+    if (Number.isInteger(Math.log2(failures)))
+      log.warn({ err: error, failures }, 'what proxies hold could not be stored: a rotation waits for it');
+  });
+}
+
+function attestationOf(callers: CallerSocket | undefined, call: { getPeer(): string }): Attestation {
+  if (callers === undefined) throw new Error('a call came before the socket listened');
+  return callers.attestationOf(call);
+}
+
 /** All calls on one connection share a hold on their instance's certificates, until the connection closes. */
 function holderOf(
-  callers: CallerSocket | undefined,
-  call: { getPeer(): string },
+  attestation: Attestation,
   instances: Instances,
   attachments: Map<Attestation, Attachment>,
 ): Holder {
-  if (callers === undefined) throw new Error('a call came before the socket listened');
-  const attestation = callers.attestationOf(call);
   const attachment = attachments.get(attestation) ?? instances.attach(attestation);
   attachments.set(attestation, attachment);
   return attachment.holder;

@@ -12,6 +12,7 @@ import { sealedKeyStore } from '../ca/sealed-key-store.ts';
 import type { Clock } from '../clock.ts';
 import { formatAddress, type ServerConfig } from '../config.ts';
 import { PostgresAuthorityStore } from '../db/authorities.ts';
+import { PostgresFleetStore } from '../db/consumers.ts';
 import { openDataDir } from '../db/data-dir.ts';
 import { Database } from '../db/database.ts';
 import { startEmbeddedPostgres } from '../db/embedded.ts';
@@ -179,18 +180,21 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     backdateSeconds: config.notBeforeBackdate,
   });
   if (!config.noAgent) {
-    const started = await startAgent({
-      socket: config.agentSocket ?? join(dataDir.path, 'agent.sock'),
-      node: config.nodeName ?? hostname(),
+    const [node, socket] = [config.nodeName ?? hostname(), agentSocketOf(config, dataDir.path)];
+    const runningAgent = await startAgent({
+      socket,
+      node,
       issue: countedIssue(issue, metrics),
       grantsOf: (selectors) => index.authorize(selectors),
       bundle: () => authorities.bundle(),
+      isSuperseded: (authority) => authorities.isSuperseded(authority),
+      fleet: new PostgresFleetStore(database, node, socket),
       clock,
       log,
       metrics,
     });
-    agent = started;
-    stack.defer(() => started.close());
+    agent = runningAgent;
+    stack.defer(() => runningAgent.close());
   }
   const listener = new Listener({
     url,
@@ -207,10 +211,14 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const owned = stack.move();
   return {
     url: http.url,
-    agentSocket: config.noAgent ? null : (config.agentSocket ?? join(dataDir.path, 'agent.sock')),
+    agentSocket: config.noAgent ? null : agentSocketOf(config, dataDir.path),
     roots: authorities.bundle().x509Authorities,
     close: () => owned.disposeAsync(),
   };
+}
+
+function agentSocketOf(config: ServerConfig, dataDir: string): string {
+  return config.agentSocket ?? join(dataDir, 'agent.sock');
 }
 
 type HttpParts = Omit<Parameters<typeof createApi>[0], 'trustDomain' | 'log' | 'loopback'>;

@@ -1,4 +1,4 @@
-import type { FleetChanges } from '../delivery/fleet.ts';
+import type { FleetChanges, FleetRemains } from '../delivery/fleet.ts';
 import type { FleetStore } from '../delivery/fleet-report.ts';
 import type { ConsumerRecord, HeldRecord } from '../delivery/member.ts';
 import type { Consumer, Outstanding } from '../rotation/fleet.ts';
@@ -21,6 +21,14 @@ interface ConsumerRow {
   readonly problem: string | null;
 }
 
+interface UnreportedRow {
+  readonly instance: string;
+  readonly identity: string;
+  readonly serial: string;
+  readonly authority_id: string;
+  readonly not_after: Date;
+}
+
 const COLUMNS = `instance, node, names, identities, streams, gone, acknowledges, bundle_sent, bundle_sent_at,
   bundle_acknowledged, bundle_observed, authorities, holds_until, problem`;
 const WRITTEN = COLUMNS.replace('instance, node, ', 'instance, ');
@@ -38,12 +46,42 @@ export class PostgresFleetStore implements FleetStore {
     this.#agent = `${node} ${socket}`;
   }
 
-  async load(): Promise<ConsumerRecord[]> {
+  async load(): Promise<FleetRemains> {
     const rows = await this.#database.query<ConsumerRow & { keep_until: Date; held: HeldRecord }>(
       `SELECT ${COLUMNS}, keep_until, held FROM consumer WHERE agent = $1 AND NOT gone`,
       [this.#agent],
     );
-    return rows.map((row) => ({ ...consumerOf(row), keepUntil: row.keep_until.getTime(), held: row.held }));
+    const records = rows.map((row) => ({
+      ...consumerOf(row),
+      keepUntil: row.keep_until.getTime(),
+      held: row.held,
+    }));
+    return { records, unreported: await this.#unreported() };
+  }
+
+  /**
+   * An agent that was killed may have handed out what its last report doesn't know of. Of an instance without any
+   * report it is ours if it is older than a report takes; else another agent of this node may just be making it.
+   */
+  async #unreported(): Promise<FleetRemains['unreported']> {
+    const rows = await this.#database.query<UnreportedRow>(
+      `SELECT issuance.instance, identity, encode(serial, 'hex') AS serial, authority_id, not_after
+       FROM consumer JOIN issuance ON issuance.instance = consumer.instance AND recorded_at >= updated_at
+       WHERE agent = $1 AND NOT gone AND not_after > now()
+       UNION ALL
+       SELECT instance, identity, encode(serial, 'hex'), authority_id, not_after FROM issuance
+       WHERE node = $2 AND instance IS NOT NULL AND not_after > now() AND recorded_at < now() - interval '1 second'
+         AND NOT EXISTS (SELECT FROM consumer WHERE consumer.instance = issuance.instance)
+       ORDER BY not_after`,
+      [this.#agent, this.#node],
+    );
+    return rows.map(({ instance, identity, serial, authority_id, not_after }) => ({
+      instance,
+      identity,
+      serial,
+      authority: authority_id,
+      until: not_after.getTime(),
+    }));
   }
 
   /** One statement: the rows go as one JSON document, as arrays of arrays cannot be unnested. */
@@ -63,10 +101,11 @@ export class PostgresFleetStore implements FleetStore {
       [JSON.stringify(records.map(columnsOf)), this.#agent, this.#node, ended],
     );
   }
+}
 
-  async prune(): Promise<void> {
-    await this.#database.query('DELETE FROM consumer WHERE keep_until < statement_timestamp()');
-  }
+/** Removes what no longer says anything, whichever agent stored it. */
+export async function pruneConsumers(database: Queryable): Promise<void> {
+  await database.query('DELETE FROM consumer WHERE keep_until < statement_timestamp()');
 }
 
 /** The whole fleet, by instance; of one node where it is given. */

@@ -1,15 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Fleet, FleetChanges } from './fleet.ts';
-import type { ConsumerRecord } from './member.ts';
+import type { Fleet, FleetChanges, FleetRemains } from './fleet.ts';
 
 /** Where all agents keep what they know of the fleet. */
 export interface FleetStore {
-  /** What was stored of this agent's instances that are not gone. */
-  load(): Promise<ConsumerRecord[]>;
+  /** What the agent before this one left. */
+  load(): Promise<FleetRemains>;
   /** Stores all of it or nothing. */
   write(changes: FleetChanges): Promise<void>;
-  /** Removes what no longer says anything, of any agent. */
-  prune(): Promise<void>;
 }
 
 export interface FleetReportLimits {

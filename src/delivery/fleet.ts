@@ -4,6 +4,7 @@ import { Agenda } from './agenda.ts';
 import type { Holder, X509Svid } from './holdings.ts';
 import { type ConsumerRecord, Member, type Stream } from './member.ts';
 import type { StreamObserver } from './observer.ts';
+import type { HeldCertificate } from './slot.ts';
 
 /** What the fleet needs of its surroundings. */
 export interface FleetOptions {
@@ -23,6 +24,14 @@ export interface FleetLimits {
 }
 
 const DEFAULT_LIMITS: FleetLimits = { members: 50_000, looks: 100 };
+
+/** What an earlier agent left. */
+export interface FleetRemains {
+  /** Of instances that are not gone. */
+  readonly records: readonly ConsumerRecord[];
+  /** Issued after its instance's record was stored for the last time. */
+  readonly unreported: readonly (HeldCertificate & { readonly instance: string })[];
+}
 
 /** What is to be stored, and what is to be removed. */
 export interface FleetChanges {
@@ -58,13 +67,17 @@ export class Fleet {
     this.#onChange = listener;
   }
 
-  /** Takes up what an earlier agent of this node stored: instances that are away, or gone. Before anything else. */
-  restore(records: readonly ConsumerRecord[]): void {
+  /** Takes up what an earlier agent left: instances that are away, or gone. Before anything else. */
+  restore({ records, unreported }: FleetRemains): void {
+    const now = this.#options.clock();
     for (const record of records) {
-      this.#members.set(record.instance, Member.restore(record, this.#options.clock()));
+      this.#members.set(record.instance, Member.restore(record, now));
       this.#absent.add(record.instance);
-      this.#look(record.instance);
-      this.#change(record.instance);
+    }
+    for (const { instance, ...certificate } of unreported) this.#memberOf(instance).mayHold(certificate, now);
+    for (const instance of this.#members.keys()) {
+      this.#look(instance);
+      this.#change(instance);
     }
   }
 

@@ -98,6 +98,25 @@ export class Member {
     return member;
   }
 
+  /** It was issued to the instance, and whether it was sent is not known: it may be what any stream of it was sent last. */
+  mayHold(certificate: HeldCertificate, now: number): void {
+    const { identity, until } = certificate;
+    this.#issuedUntil = Math.max(this.#issuedUntil, until);
+    let found = false;
+    this.#leftovers = this.#leftovers.map((left) => {
+      if (!left.slot.certificates.some((other) => other.identity === identity)) return left;
+      found = true;
+      return {
+        ...left,
+        slot: sentCertificate(left.slot, certificate, now),
+        until: Math.max(left.until, until),
+      };
+    });
+    if (found) return;
+    const slot = sentCertificate(emptySlot(null, identity), certificate, now);
+    this.#leftovers.push({ slot, since: 0, until });
+  }
+
   get connected(): boolean {
     return this.#streams.size > 0;
   }
@@ -171,7 +190,7 @@ export class Member {
     return {
       ...this.#nothing(),
       keepUntil,
-      names: [...new Set(slots.map(({ node }) => node))].filter((name) => name !== '').slice(0, MAX_NAMES),
+      names: [...new Set(slots.flatMap(({ node }) => node || []))].slice(0, MAX_NAMES),
       identities: [...new Set(certificates.map(({ identity }) => identity))].sort(),
       streams: this.#streams.size,
       acknowledges: confirmed,
@@ -201,12 +220,14 @@ export class Member {
     return live;
   }
 
-  /** It takes the place of the one that was left first. */
-  #succeed({ slot: { node, name }, begun }: LiveSlot): void {
+  /** It takes the place of the one that was left first, and of what nobody knows to have been sent. */
+  #succeed({ slot: { node, name, certificates }, begun }: LiveSlot): void {
     const index = this.#leftovers.findIndex(
       ({ slot, since }) => slot.node === node && slot.name === name && since < begun,
     );
     if (index >= 0) this.#leftovers.splice(index, 1);
+    const identities = new Set(certificates.map(({ identity }) => identity));
+    this.#leftovers = this.#leftovers.filter(({ slot }) => slot.node !== null || !identities.has(slot.name));
   }
 
   #leave(left: readonly LiveSlot[], now: number, own: Iterable<X509Svid>): void {

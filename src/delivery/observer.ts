@@ -15,3 +15,37 @@ export interface StreamObserver {
   /** The stream ended. */
   closed(): void;
 }
+
+/** Tells both everything. */
+export function observedByBoth(one: StreamObserver, other: StreamObserver): StreamObserver {
+  return {
+    named: (node) => {
+      one.named(node);
+      other.named(node);
+    },
+    sent: (name, version, expiresAt) => {
+      one.sent(name, version, expiresAt);
+      other.sent(name, version, expiresAt);
+    },
+    acknowledged: (name, version) => {
+      one.acknowledged(name, version);
+      other.acknowledged(name, version);
+    },
+    rejected: (name, version, message) => {
+      one.rejected(name, version, message);
+      other.rejected(name, version, message);
+    },
+    waiting: (names) => {
+      one.waiting(names);
+      other.waiting(names);
+    },
+    dropped: (name) => {
+      one.dropped(name);
+      other.dropped(name);
+    },
+    closed: () => {
+      one.closed();
+      other.closed();
+    },
+  };
+}

@@ -21,9 +21,9 @@ export interface HeldBundle {
  * value: each event makes a new one.
  */
 export interface Slot {
-  /** What the proxy calls itself. */
-  readonly node: string;
-  /** Of the resource. */
+  /** What the proxy calls itself; null where nobody knows to whom it was sent, if it was at all. */
+  readonly node: string | null;
+  /** Of the resource; the identity's where `node` is null. */
   readonly name: string;
   /**
    * What was acknowledged last, and then all that was sent since. A refused one stays: a proxy that refuses a
@@ -36,7 +36,7 @@ export interface Slot {
 /** Certificates sent and not acknowledged that are told apart; of more, only their authorities are. */
 const MAX_UNACKNOWLEDGED = 8;
 
-export function emptySlot(node: string, name: string): Slot {
+export function emptySlot(node: string | null, name: string): Slot {
   return { node, name, certificates: [], bundle: null };
 }
 

@@ -15,7 +15,7 @@ import { checkNames } from './subscription.ts';
 export async function fetchResources(
   holder: Holder,
   names: readonly string[],
-  { waitMs, signal }: { waitMs: number; signal: AbortSignal },
+  { waitMs, signal, onFound }: FetchOptions,
 ): Promise<Resource[]> {
   const distinct = [...new Set(names)];
   if (distinct.length === 0)
@@ -24,10 +24,20 @@ export async function fetchResources(
   const over = AbortSignal.any([signal, AbortSignal.timeout(waitMs)]);
   for (;;) {
     const found = held(holder, distinct);
-    if (found !== undefined) return found;
+    if (found !== undefined) {
+      onFound(found);
+      return found;
+    }
     if (over.aborted) throw pending(holder);
     await changed(holder, over);
   }
+}
+
+interface FetchOptions {
+  readonly waitMs: number;
+  readonly signal: AbortSignal;
+  /** Called in the turn in which the caller held just these. */
+  readonly onFound: (resources: readonly Resource[]) => void;
 }
 
 /** All of them; undefined while some may yet be issued. */

@@ -13,7 +13,7 @@ import type { SdsMetrics } from './metrics.ts';
 import { Places } from './places.ts';
 import { parseDeltaRequest, parseStreamRequest } from './request.ts';
 import { resetIfKept } from './reset.ts';
-import { versionOf } from './resource.ts';
+import { type Resource, versionOf } from './resource.ts';
 import { type AnyState, type SecretCall, SecretStream, type Variant } from './secret-stream.ts';
 import { statusOf } from './status.ts';
 import { INITIAL_STREAM, reduceStream, type StreamResponse } from './stream-reducer.ts';
@@ -25,6 +25,8 @@ export interface SecretDiscoveryOptions {
   /** Whose call this is. What it throws ends the call with its code's status. */
   readonly callerOf: (call: CallerCall) => Holder | Promise<Holder>;
   readonly observe: (protocol: 'sds' | 'delta-sds', holder: Holder) => StreamObserver;
+  /** A caller is handed these, and will not say what it does with them. They are what `holder` holds now. */
+  readonly fetched: (holder: Holder, resources: readonly Resource[]) => void;
   readonly metrics: SdsMetrics;
   readonly log: Logger;
   readonly limits?: Partial<SdsLimits>;
@@ -166,8 +168,11 @@ class Service implements SecretDiscovery {
     call.on('cancelled', () => cancelled.abort());
     if (call.cancelled) cancelled.abort();
     try {
-      const wait = { waitMs: this.#limits.fetchWaitMs, signal: cancelled.signal };
-      const resources = await fetchResources(holder, event.names, wait);
+      const resources = await fetchResources(holder, event.names, {
+        waitMs: this.#limits.fetchWaitMs,
+        signal: cancelled.signal,
+        onFound: (found) => this.#options.fetched(holder, found),
+      });
       return { version: versionOf(resources), nonce: '', resources };
     } catch (error) {
       if (errorCodeOf(error) === 'permission_denied') this.#options.metrics.refusedNames(1);

@@ -2,6 +2,7 @@ import { Fleet, type FleetLimits } from '../../src/delivery/fleet.ts';
 import type { Holder, Holdings, X509Svid } from '../../src/delivery/holdings.ts';
 import type { ConsumerRecord } from '../../src/delivery/member.ts';
 import type { StreamObserver } from '../../src/delivery/observer.ts';
+import type { HeldCertificate } from '../../src/delivery/slot.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 
 export const HOUR_MS = 3_600_000;
@@ -20,6 +21,7 @@ export class FleetWorld {
   readonly #own = new Map<string, X509Svid>();
   readonly #streams = new Map<string, StreamObserver>();
   readonly #table = new Map<string, ConsumerRecord>();
+  #unreported: (HeldCertificate & { instance: string })[] = [];
   #serials = 0;
 
   constructor(limits: Partial<FleetLimits> = {}) {
@@ -39,6 +41,7 @@ export class FleetWorld {
     for (const record of changes.records) this.#table.set(record.instance, structuredClone(record));
     for (const instance of changes.ended) this.#table.delete(instance);
     this.fleet.stored(changes);
+    this.#unreported.length = 0;
   }
 
   open(stream: string, node = 'node'): this {
@@ -51,6 +54,8 @@ export class FleetWorld {
   issue(name: string, authority: string): this {
     const svid = this.#svid(name, authority);
     this.#own.set(name, svid);
+    const { identity, serial, notAfter } = svid;
+    this.#unreported.push({ instance: INSTANCE, identity, serial, authority, until: notAfter.getTime() });
     this.fleet.issued(svid, INSTANCE);
     return this;
   }
@@ -134,13 +139,19 @@ export class FleetWorld {
     return this;
   }
 
-  /** The agent is killed, all streams with it, and started again: only what is stored is known. */
+  /** The agent ends when all that it knows is stored. */
   restart(): this {
     this.store();
+    return this.crash();
+  }
+
+  /** The agent is killed, all streams with it, and started again: what is stored and what was issued is known. */
+  crash(): this {
     this.#streams.clear();
     this.#own.clear();
     this.fleet = this.#start();
-    this.fleet.restore([...this.#table.values()].filter(({ gone }) => !gone));
+    const records = [...this.#table.values()].filter(({ gone }) => !gone);
+    this.fleet.restore({ records, unreported: this.#unreported.splice(0) });
     return this;
   }
 

@@ -170,6 +170,32 @@ const ROWS: [what: string, events: Do, expected: Expected][] = [
     { streams: 2, authorities: ['new'], bundleAcknowledged: 5 },
   ],
   [
+    'a certificate that was issued just before the agent was killed may be in use',
+    (w) => {
+      w.hold('s', 'a', 'old').store();
+      w.hold('s', 'a', 'new').crash();
+    },
+    { authorities: ['new', 'old'] },
+  ],
+  [
+    'until another is acknowledged where it may have been sent',
+    (w) => {
+      w.hold('s', 'a', 'old').store();
+      w.hold('s', 'a', 'new').crash().hold('s', 'a', 'newer');
+    },
+    { authorities: ['newer'] },
+  ],
+  [
+    'so may the first one of an instance that was never stored',
+    (w) => w.hold('s', 'a', 'old').crash(),
+    { authorities: ['old'] },
+  ],
+  [
+    'until somebody acknowledges another for the identity',
+    (w) => w.hold('s', 'a', 'old').crash().hold('s', 'a', 'new', 'any'),
+    { authorities: ['new'] },
+  ],
+  [
     'a process that ended while there was no agent is gone',
     (w) => w.hold('s', 'a', 'old').end().restart(),
     { gone: true, authorities: [] },

@@ -2,7 +2,7 @@ import test from 'ava';
 import { fetchResources } from '../../src/sds/fetch.ts';
 import { svid, TestHolder } from './holder.ts';
 
-const never = { waitMs: 60_000, signal: new AbortController().signal };
+const never = { waitMs: 60_000, signal: new AbortController().signal, onFound: () => undefined };
 
 test('returns all that is named, each once', async (t) => {
   const found = await fetchResources(new TestHolder(), ['default', 'ROOTCA', 'default'], never);
@@ -31,6 +31,16 @@ for (const [what, names] of [
     await t.throwsAsync(fetchResources(new TestHolder(), names, never), { code: 'invalid_argument' });
   });
 
+test('tells what is handed out, and nothing where not all is', async (t) => {
+  const told: string[] = [];
+  const onFound = (resources: readonly { name: string }[]): void => {
+    told.push(...resources.map(({ name }) => name));
+  };
+  await fetchResources(new TestHolder(), ['default', 'ROOTCA'], { ...never, onFound });
+  await t.throwsAsync(fetchResources(new TestHolder(), ['default', 'nobody'], { ...never, onFound }));
+  t.deepEqual(told, ['default', 'ROOTCA']);
+});
+
 test('waits for the first issuance', async (t) => {
   const holder = new TestHolder({ svids: [], complete: false });
   const fetching = fetchResources(holder, ['default'], never);
@@ -46,10 +56,9 @@ test('waits for the first issuance', async (t) => {
 
 test('waits no longer than it may, and says what is the matter', async (t) => {
   const holder = new TestHolder({ svids: [], complete: false, problem: 'the database is away' });
-  const error = await t.throwsAsync(
-    fetchResources(holder, ['default'], { waitMs: 1, signal: new AbortController().signal }),
-    { code: 'unavailable' },
-  );
+  const error = await t.throwsAsync(fetchResources(holder, ['default'], { ...never, waitMs: 1 }), {
+    code: 'unavailable',
+  });
   t.regex(error.message, /the database is away/);
   t.is(holder.listeners, 0);
 });
@@ -64,7 +73,7 @@ test('refuses as soon as nothing more is to come', async (t) => {
 test('stops waiting when the caller goes', async (t) => {
   const caller = new AbortController();
   const holder = new TestHolder({ svids: [], complete: false });
-  const fetching = fetchResources(holder, ['default'], { waitMs: 60_000, signal: caller.signal });
+  const fetching = fetchResources(holder, ['default'], { ...never, signal: caller.signal });
   caller.abort();
   await t.throwsAsync(fetching, { code: 'unavailable' });
   t.is(holder.listeners, 0);

@@ -74,6 +74,7 @@ export async function serve(
       dropped: tell('dropped'),
       closed: tell('closed'),
     }),
+    fetched: () => undefined,
     metrics: {
       streams: (open) => tell('open')(open),
       pushed: () => undefined,

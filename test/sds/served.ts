@@ -20,6 +20,7 @@ const service = addSecretDiscoveryService(server, {
     dropped: () => undefined,
     closed: () => undefined,
   }),
+  fetched: () => undefined,
   metrics: {
     streams: () => undefined,
     pushed: () => undefined,

@@ -1,0 +1,169 @@
+import test from 'ava';
+import { listConsumers, outstandingOf, PostgresFleetStore, pruneConsumers } from '../../src/db/consumers.ts';
+import { insertIssuances } from '../../src/db/issuances.ts';
+import type { ConsumerRecord } from '../../src/delivery/member.ts';
+import { createDatabase } from '../support/database.ts';
+import { issuance, openDatabase } from './fixtures.ts';
+
+const HOUR_MS = 3_600_000;
+const created = await createDatabase();
+const database = openDatabase(created.url);
+const store = new PostgresFleetStore(database, 'node-1', '/run/a.sock');
+const other = new PostgresFleetStore(database, 'node-1', '/run/b.sock');
+test.afterEach.always(() => database.query('DELETE FROM consumer'));
+test.after.always(async () => {
+  await database.close();
+  await created.drop();
+});
+
+test.serial(
+  'what an agent stores of an instance comes back whole, to it and in the list of all',
+  async (t) => {
+    const record = consumer('process:1', {
+      names: ['web "1"', '{,}'],
+      identities: ['spiffe://td/a', 'spiffe://td/b'],
+      bundleSent: 7,
+      bundleSentAt: 1_800_000_000_123,
+      bundleAcknowledged: 6,
+      authorities: ['issuing-1', 'issuing-2'],
+      holdsUntil: 1_800_000_000_456,
+      problem: "refused: “\\ 'x'”",
+    });
+    await store.write({ records: [record, consumer('process:2')], ended: [] });
+    const { records } = await store.load();
+    t.deepEqual(
+      records.find(({ instance }) => instance === 'process:1'),
+      { ...record, node: 'node-1' } as ConsumerRecord,
+    );
+    const { keepUntil: _, held: __, ...known } = record;
+    const listed = await listConsumers(database, 'node-1');
+    t.deepEqual(listed[0], { ...known, node: 'node-1' });
+    t.is(listed.length, 2);
+    t.deepEqual(await listConsumers(database, 'node-2'), []);
+  },
+);
+
+test.serial(
+  'the last of what is stored of an instance counts; what ended is removed, of this agent only',
+  async (t) => {
+    await store.write({ records: [consumer('process:1'), consumer('process:2')], ended: [] });
+    await other.write({ records: [consumer('process:2')], ended: [] });
+    await store.write({ records: [consumer('process:1', { streams: 0 })], ended: ['process:2'] });
+    t.deepEqual(
+      (await store.load()).records.map(({ instance, streams }) => [instance, streams]),
+      [['process:1', 0]],
+    );
+    t.is((await other.load()).records.length, 1);
+  },
+);
+
+test.serial('a thousand instances are one statement', async (t) => {
+  const records = Array.from({ length: 1000 }, (_, i) => consumer(`process:${i}`));
+  await store.write({ records, ended: [] });
+  t.is((await store.load()).records.length, 1000);
+});
+
+test.serial('what is gone is not loaded, and what says nothing any more is removed', async (t) => {
+  const past = Date.now() - 1000;
+  await store.write({
+    records: [
+      consumer('process:1', { gone: true }),
+      consumer('process:2', { keepUntil: past }),
+      consumer('process:3'),
+    ],
+    ended: [],
+  });
+  t.is((await store.load()).records.length, 2);
+  await pruneConsumers(database);
+  t.deepEqual(
+    (await listConsumers(database)).map(({ instance }) => instance),
+    ['process:1', 'process:3'],
+  );
+});
+
+test.serial('an agent learns what was issued after its last report', async (t) => {
+  const late = issued('unreported-1', 'process:late');
+  await store.write({ records: [consumer('process:late'), consumer('process:known')], ended: [] });
+  await insertIssuances(database, [late, issued('unreported-1', 'process:new')]);
+  t.deepEqual((await store.load()).unreported, [
+    {
+      instance: 'process:late',
+      identity: late.identity,
+      serial: late.serial,
+      authority: 'unreported-1',
+      until: late.notAfter.getTime(),
+    },
+  ]);
+  t.deepEqual((await other.load()).unreported, []);
+});
+
+const OUTSTANDING: [
+  what: string,
+  stored: (instance: string, authority: string) => ConsumerRecord[],
+  count: number,
+][] = [
+  ['its instance is not known', () => [], 1],
+  [
+    'its instance may present it',
+    (instance, authority) => [consumer(instance, { authorities: [authority] })],
+    1,
+  ],
+  ['its instance holds others', (instance) => [consumer(instance, { authorities: ['another'] })], 0],
+  ['its instance is gone', (instance) => [consumer(instance, { gone: true })], 0],
+];
+for (const [what, stored, count] of OUTSTANDING)
+  test.serial(`a certificate ${count === 0 ? 'does not count' : 'counts'} where ${what}`, async (t) => {
+    const [authority, instance] = [`authority ${what}`, `process:${what}`];
+    const one = issued(authority, instance);
+    await insertIssuances(database, [one]);
+    await store.write({ records: stored(instance, authority), ended: [] });
+    t.deepEqual(await outstandingOf(database, [authority]), {
+      count,
+      until: count === 0 ? null : one.notAfter.getTime(),
+    });
+  });
+
+test.serial('a certificate that was issued after its instance was last stored counts', async (t) => {
+  await store.write({ records: [consumer('process:after')], ended: [] });
+  await insertIssuances(database, [issued('after', 'process:after')]);
+  t.is((await outstandingOf(database, ['after'])).count, 1);
+  await store.write({ records: [consumer('process:after')], ended: [] });
+  t.is((await outstandingOf(database, ['after'])).count, 0);
+});
+
+test.serial('an instance that two agents know holds what either says', async (t) => {
+  await insertIssuances(database, [issued('two', 'process:two')]);
+  await store.write({ records: [consumer('process:two', { authorities: ['two'] })], ended: [] });
+  await other.write({ records: [consumer('process:two')], ended: [] });
+  t.is((await outstandingOf(database, ['two'])).count, 1);
+});
+
+function issued(authority: string, instance: string) {
+  const now = Date.now();
+  return issuance({ authority, instance, notBefore: new Date(now), notAfter: new Date(now + HOUR_MS) });
+}
+
+function consumer(instance: string, fields: Partial<ConsumerRecord> = {}): ConsumerRecord {
+  return {
+    instance,
+    names: [],
+    identities: [],
+    streams: 1,
+    gone: false,
+    acknowledges: true,
+    bundleSent: null,
+    bundleSentAt: null,
+    bundleAcknowledged: null,
+    bundleObserved: null,
+    authorities: [],
+    holdsUntil: null,
+    problem: null,
+    keepUntil: Date.now() + HOUR_MS,
+    held: {
+      slots: [{ node: 'web', name: 'a', certificates: [], bundle: null, until: null }],
+      lasting: [],
+      unconfirmed: null,
+    },
+    ...fields,
+  };
+}
