@@ -31,3 +31,21 @@ export async function importSigningKey(
   );
   return { provider: softwareProvider, privateKey };
 }
+
+/** A CryptoKey for what `@peculiar/x509` signs, whose signatures `sign` makes, in WebCrypto's encoding. */
+export function signingKeyElsewhere(
+  algorithm: KeyAlgorithm,
+  sign: (data: Uint8Array) => Promise<Uint8Array>,
+): SigningCryptoKey {
+  const privateKey: webcrypto.CryptoKey = {
+    type: 'private',
+    extractable: false,
+    usages: ['sign'],
+    algorithm: WEB_CRYPTO_ALGORITHM[algorithm],
+  };
+  // Nothing but `sign` is asked of a provider by those who hold a key of it.
+  const subtle = {
+    sign: async (_algorithm: unknown, _key: unknown, data: ArrayBuffer) => sign(new Uint8Array(data)),
+  };
+  return { provider: { subtle } as unknown as webcrypto.Crypto, privateKey };
+}
