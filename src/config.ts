@@ -43,6 +43,9 @@ export type RotationSchedule = string;
 
 const text = (value: string): string => value;
 
+const KEY_STORES = ['sealed', 'pkcs11'] as const;
+type KeyStoreName = (typeof KEY_STORES)[number];
+
 /** Settings of `carnet server`. Public: add to them, do not rename. */
 export const SERVER_SETTINGS = {
   dataDir: setting(
@@ -181,6 +184,35 @@ export const SERVER_SETTINGS = {
     pathOf,
     null,
   ),
+  keyStore: setting<KeyStoreName>(
+    'key-store',
+    'WHERE',
+    oneOfHelp('where new CA keys are made', KEY_STORES),
+    (value) => oneOf(KEY_STORES, value),
+    'sealed',
+  ),
+  pkcs11Module: setting<string | null>(
+    'pkcs11-module',
+    'PATH',
+    "the library of a hardware module that has, or is to have, CA keys: the vendor's PKCS#11 module",
+    pathOf,
+    null,
+  ),
+  pkcs11Token: setting<string | null>(
+    'pkcs11-token',
+    'LABEL',
+    'the token with the keys, by its label',
+    text,
+    null,
+  ),
+  pkcs11Slot: setting<number | null>('pkcs11-slot', 'N', '…or by its slot', slotOf, null),
+  pkcs11PinFile: setting<string | null>(
+    'pkcs11-pin-file',
+    'PATH',
+    "the token's user PIN, in a file of mode 0600",
+    pathOf,
+    null,
+  ),
   logLevel: setting<LogLevel>(
     'log-level',
     'LEVEL',
@@ -200,7 +232,23 @@ export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS
   const config = readSettings(SERVER_SETTINGS, flags, env);
   checkOrder('--leaf-ttl', config.leafTtl, '--issuing-ca-ttl', config.issuingCaTtl);
   checkOrder('--issuing-ca-ttl', config.issuingCaTtl, '--root-ca-ttl', config.rootCaTtl);
+  checkToken(config);
   return config;
+}
+
+/** A token is given whole or not at all: the module, which of its tokens, and the PIN. */
+function checkToken(config: ServerConfig): void {
+  const { pkcs11Module, pkcs11Token, pkcs11Slot, pkcs11PinFile } = config;
+  const isGiven = pkcs11Module !== null;
+  const isWhole = pkcs11PinFile !== null && (pkcs11Token === null) !== (pkcs11Slot === null);
+  const isAbsent = pkcs11PinFile === null && pkcs11Token === null && pkcs11Slot === null;
+  if (isGiven ? !isWhole : !isAbsent)
+    throw new CarnetError(
+      'config_invalid',
+      '--pkcs11-module needs --pkcs11-pin-file and one of --pkcs11-token and --pkcs11-slot; these need it',
+    );
+  if (config.keyStore === 'pkcs11' && !isGiven)
+    throw new CarnetError('config_invalid', '--key-store pkcs11 needs --pkcs11-module');
 }
 
 function checkOrder(shortName: string, short: number, longName: string, long: number): void {
@@ -371,6 +419,13 @@ function rotationScheduleOf(value: string): RotationSchedule {
     'config_invalid',
     `${JSON.stringify(value)} is neither auto, off, nor a cron expression such as "0 3 1 * *"`,
   );
+}
+
+function slotOf(value: string): number {
+  const slot = Number(value);
+  if (!/^\d+$/.test(value) || !Number.isSafeInteger(slot))
+    throw new CarnetError('config_invalid', `${JSON.stringify(value)} is not the number of a slot`);
+  return slot;
 }
 
 function keyTypeOf(value: string): KeyAlgorithm {

@@ -54,6 +54,8 @@ const REFUSED: [flag: string, value: string][] = [
   ['no-agent', 'perhaps'],
   ['root-key-type', 'ec-p224'],
   ['key-encryption-key-file', ''],
+  ['key-store', 'cloud'],
+  ['pkcs11-slot', '-1'],
   ['database-url', 'mysql://root:hunter2@db/carnet'],
   ['database-owner-url', 'hunter2'],
 ];
@@ -85,6 +87,23 @@ test('refuses a leaf that would outlive its issuing CA, and that one its root', 
   t.throws(() => read({ 'issuing-ca-ttl': '2d', 'root-ca-ttl': '1d' }), { code: 'config_invalid' });
   t.notThrows(() => read({ 'leaf-ttl': '1h', 'issuing-ca-ttl': '1h', 'root-ca-ttl': '1h' }));
 });
+
+const TOKEN = { 'pkcs11-module': '/m.so', 'pkcs11-token': 'ca', 'pkcs11-pin-file': '/pin' };
+
+for (const [what, flags, valid] of [
+  ['by its label', TOKEN, true],
+  ['by its slot', { 'pkcs11-module': '/m.so', 'pkcs11-slot': '0', 'pkcs11-pin-file': '/pin' }, true],
+  ['for new keys', { ...TOKEN, 'key-store': 'pkcs11' }, true],
+  ['by both', { ...TOKEN, 'pkcs11-slot': '0' }, false],
+  ['by neither', { 'pkcs11-module': '/m.so', 'pkcs11-pin-file': '/pin' }, false],
+  ['without a PIN', { 'pkcs11-module': '/m.so', 'pkcs11-token': 'ca' }, false],
+  ['without a module', { 'pkcs11-token': 'ca', 'pkcs11-pin-file': '/pin' }, false],
+  ['for new keys, without any', { 'key-store': 'pkcs11' }, false],
+] as [string, Record<string, string>, boolean][])
+  test(`${valid ? 'takes' : 'refuses'} a token ${what}`, (t) => {
+    if (valid) t.notThrows(() => read(flags));
+    else t.throws(() => read(flags), { code: 'config_invalid' });
+  });
 
 for (const [what, text] of [
   ['a setting that does not exist', 'leaf_tll: 1m'],

@@ -32,11 +32,16 @@ export interface KeyStore {
   close(): Promise<void>;
 }
 
-/**
- * Keys of both kinds, each opened where it is; new ones are made in the `token` if there is one. So authorities
- * move into hardware, or out of it, by rotation.
- */
-export function keyStores(sealed: KeyStore, token: KeyStore | null): KeyStore {
+export interface KeyStores {
+  readonly sealed: KeyStore;
+  /** Null where there is none. */
+  readonly token: KeyStore | null;
+  /** Where new keys are made. */
+  readonly newKeys: KeyStore;
+}
+
+/** Keys of both kinds, each opened where it is: so authorities move into hardware, or out of it, by rotation. */
+export function keyStores({ sealed, token, newKeys }: KeyStores): KeyStore {
   const storeOf = ({ id, keyReference }: StoredKey): KeyStore => {
     if (keyReference === null) return sealed;
     if (token !== null) return token;
@@ -46,7 +51,7 @@ export function keyStores(sealed: KeyStore, token: KeyStore | null): KeyStore {
     );
   };
   return {
-    generate: (algorithm) => (token ?? sealed).generate(algorithm),
+    generate: (algorithm) => newKeys.generate(algorithm),
     open: (stored) => storeOf(stored).open(stored),
     destroy: async (stored) => storeOf(stored).destroy(stored),
     get problem() {

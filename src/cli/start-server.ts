@@ -7,8 +7,7 @@ import { type HttpServer, serveHttp } from '../api/http-server.ts';
 import { isLoopback } from '../api/local-host.ts';
 import { BatchRecorder, RECORDER_LIMITS } from '../audit/record.ts';
 import { createIssue } from '../ca/issue.ts';
-import { loadKeyEncryptionKey } from '../ca/key-encryption-key.ts';
-import { sealedKeyStore } from '../ca/sealed-key-store.ts';
+import type { KeyStore } from '../ca/key-store.ts';
 import type { Clock } from '../clock.ts';
 import { formatAddress, type ServerConfig } from '../config.ts';
 import { PostgresAuthorityStore } from '../db/authorities.ts';
@@ -34,6 +33,7 @@ import { requestStep, startOrResume } from '../rotation/operate.ts';
 import { pictureOf } from '../rotation/picture.ts';
 import { prepareFirstStart } from './first-start.ts';
 import { countedIssue } from './measure.ts';
+import { openKeyStore } from './open-key-store.ts';
 import { scheduleUpkeep } from './schedule.ts';
 import { type Agent, startAgent } from './start-agent.ts';
 
@@ -74,11 +74,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const metrics = createMetrics();
   const dataDir = openDataDir(config.dataDir);
   stack.defer(() => dataDir.close());
-  const keyEncryptionKey = await loadKeyEncryptionKey(
-    config.keyEncryptionKeyFile ?? join(dataDir.path, 'key-encryption-key'),
-    options.keyEncryptionKeyText,
-  );
-  const keys = sealedKeyStore(keyEncryptionKey);
+  const keys = await openKeyStore(config, options.keyEncryptionKeyText, log);
+  stack.defer(() => keys.close());
   const embedded =
     config.databaseUrl === null
       ? await startEmbeddedPostgres({ dataDir, log, signal: options.signal })
@@ -120,7 +117,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   stack.defer(() => probe.close());
   let agent: Agent | null = null;
   let started = false;
-  const readiness = (): Readiness => readinessOf(started, probe, authorities);
+  const readiness = (): Readiness => readinessOf(started, probe, authorities, keys);
   const http = await listenHttp(config, log, {
     entries,
     tokens,
@@ -251,13 +248,18 @@ async function untilDatabaseAnswers(
       return await work();
     } catch (error) {
       if (!isRetryable(error)) throw error;
-      log.warn({ reason: (error as Error).message }, 'the database cannot be used yet; trying again');
+      log.warn({ reason: (error as Error).message }, 'what the start needs cannot be used yet; trying again');
     }
     await sleep(delayMs * (0.5 + Math.random() / 2), undefined, { signal });
   }
 }
 
-function readinessOf(started: boolean, probe: DatabaseProbe, authorities: Authorities): Readiness {
+function readinessOf(
+  started: boolean,
+  probe: DatabaseProbe,
+  authorities: Authorities,
+  keys: KeyStore,
+): Readiness {
   let authority = 'an issuing CA signs';
   let canSign = true;
   try {
@@ -270,6 +272,7 @@ function readinessOf(started: boolean, probe: DatabaseProbe, authorities: Author
     { name: 'start', ok: started, detail: started ? 'everything is up' : 'the server is starting' },
     { name: 'database', ok: probe.problem === null, detail: probe.problem ?? 'it answers' },
     { name: 'authority', ok: canSign, detail: authority },
+    { name: 'keys', ok: keys.problem === null, detail: keys.problem ?? 'they can be used' },
   ];
   return { ready: checks.every(({ ok }) => ok), checks };
 }
