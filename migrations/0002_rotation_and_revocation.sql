@@ -90,6 +90,8 @@ CREATE TABLE rotation (
   hands_free boolean NOT NULL,
   -- The old authority's key is compromised: no waves, no hold.
   urgent boolean NOT NULL,
+  -- The old root certifies the new one too.
+  cross_sign boolean NOT NULL,
   -- Consumers that cannot acknowledge are waited for this long after they were last sent a bundle.
   hold_seconds integer NOT NULL CHECK (hold_seconds >= 0),
   -- The next step that was asked for by command; null when it was taken.

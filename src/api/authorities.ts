@@ -28,6 +28,7 @@ const Authority = z
     created_at: Time,
     certificate_sha256: Hex.meta({ description: 'Of the DER' }),
     certificate: Pem,
+    cross_certificate: Pem.nullable().meta({ description: 'The same key certified by the root before it' }),
   })
   .meta({ id: 'Authority' });
 
@@ -71,5 +72,6 @@ function authorityBody(authority: StoredAuthority): z.input<typeof Authority> {
     created_at: timeText(authority.createdAt),
     certificate_sha256: hexOf(createHash('sha256').update(authority.certificate).digest()),
     certificate: pemOf(authority.certificate),
+    cross_certificate: authority.crossCertificate && pemOf(authority.crossCertificate),
   };
 }

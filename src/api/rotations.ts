@@ -57,6 +57,9 @@ const StartBody = z
     kind: KIND.default('root'),
     hands_free: z.boolean().default(true).meta({ description: 'False: each step waits for its request' }),
     taint: z.boolean().default(false).meta({ description: "The current authority's key is compromised" }),
+    cross_sign: z.boolean().default(false).meta({
+      description: 'The old root certifies the new one too: see cross_certificate of GET /v1/authorities',
+    }),
     hold: DurationInput.optional().meta({ description: 'For consumers that cannot acknowledge' }),
     reason: Reason,
   })
@@ -99,11 +102,12 @@ export function rotationRoutes(rotations: Rotations): Route[] {
       summary: 'Begin, or resume, a rotation',
       body: StartBody,
       response: RotationList,
-      handle: async ({ body: { kind, hands_free, taint, hold, reason }, caller: { actor } }) => {
+      handle: async ({ body: { kind, hands_free, taint, cross_sign, hold, reason }, caller: { actor } }) => {
         await rotations.startOrResume({
           kind,
           handsFree: hands_free,
           taint,
+          crossSign: cross_sign,
           holdSeconds: hold ?? null,
           actor,
           reason,

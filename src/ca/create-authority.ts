@@ -52,6 +52,24 @@ export async function createIssuing(
   return createAuthority(ISSUING_CA, root, request, keys);
 }
 
+/**
+ * The new root's key and name certified by the old one, DER: a verifier that has not heard of the new root yet, and
+ * that we cannot reach, builds its path through it (RFC 4210 §4.4, "new with old"). Ends with the first of the two.
+ */
+export async function crossSign(
+  newRoot: SigningAuthority,
+  oldRoot: SigningAuthority,
+  trustDomain: TrustDomain,
+): Promise<Uint8Array> {
+  const notBefore = new Date(Math.max(newRoot.notBefore.getTime(), oldRoot.notBefore.getTime()));
+  const notAfter = new Date(Math.min(newRoot.notAfter.getTime(), oldRoot.notAfter.getTime()));
+  const { certificate } = await certify(ROOT_CA, oldRoot, trustDomain, newRoot.signer, {
+    notBefore,
+    notAfter,
+  });
+  return certificate;
+}
+
 async function createAuthority(
   profile: AuthorityProfile,
   parent: SigningAuthority | null,

@@ -17,11 +17,14 @@ interface Flags extends OperatorFlags {
   readonly yes?: boolean;
   readonly wait?: boolean;
   readonly issuing?: boolean;
+  readonly crossSign?: boolean;
 }
 
 interface Rotations {
   readonly items: readonly RotationBody[];
 }
+
+const CROSS_SIGN = 'the old root certifies the new one too, for verifiers out of our reach';
 
 /** `carnet root`. */
 export function rootCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
@@ -61,6 +64,7 @@ function rotateCommand(terminal: Terminal): Command {
       'replace the root of the live fleet, from new key to old key destroyed; the same command resumes it',
     )
     .option('--issuing', 'replace the issuing CA only')
+    .option('--cross-sign', CROSS_SIGN)
     .option('--hold <DURATION>', 'wait this long for consumers that cannot acknowledge')
     .option('--no-wait', 'begin, and do not wait for the end')
     .addHelpText(
@@ -91,7 +95,7 @@ function startCommand(terminal: Terminal, verb: 'prepare' | 'taint'): Command {
     )
     .option('--hold <DURATION>', 'wait this long for consumers that cannot acknowledge');
   if (taint) command.option('--yes', 'do not ask').option('--no-wait', 'begin, and do not wait for the end');
-  else command.option('--issuing', 'an issuing CA only');
+  else command.option('--issuing', 'an issuing CA only').option('--cross-sign', CROSS_SIGN);
   return command.action(async (flags: Flags) => {
     const client = clientOf(flags, terminal);
     if (taint)
@@ -156,9 +160,10 @@ function reasoned(command: Command): Command {
   return command.option('--reason <TEXT>', 'why; goes on record');
 }
 
-function startBody({ issuing, hold, reason }: Flags) {
+function startBody({ issuing, crossSign, hold, reason }: Flags) {
   return {
     kind: issuing === true ? ('issuing' as const) : ('root' as const),
+    cross_sign: crossSign ?? false,
     ...(hold === undefined ? {} : { hold }),
     ...(reason === undefined ? {} : { reason }),
   };

@@ -6,6 +6,7 @@ interface RotationRow {
   readonly kind: Rotation['kind'];
   readonly hands_free: boolean;
   readonly urgent: boolean;
+  readonly cross_sign: boolean;
   readonly hold_seconds: number;
   readonly requested: RotationRequest | null;
   readonly force: boolean;
@@ -19,7 +20,7 @@ interface RotationRow {
 /** The rotations under way: at most one of each kind. */
 export async function listRotations(database: Queryable): Promise<Rotation[]> {
   const rows = await database.query<RotationRow>(
-    `SELECT id, kind, hands_free, urgent, hold_seconds, requested, force, old_id, new_id, actor, reason, started_at
+    `SELECT id, kind, hands_free, urgent, cross_sign, hold_seconds, requested, force, old_id, new_id, actor, reason, started_at
      FROM rotation WHERE finished_at IS NULL ORDER BY id`,
   );
   return rows.map((row) => ({
@@ -27,6 +28,7 @@ export async function listRotations(database: Queryable): Promise<Rotation[]> {
     kind: row.kind,
     handsFree: row.hands_free,
     urgent: row.urgent,
+    crossSign: row.cross_sign,
     holdSeconds: row.hold_seconds,
     requested: row.requested,
     force: row.force,
@@ -53,12 +55,13 @@ export async function rotatedSince(
 
 export async function insertRotation(tx: Queryable, rotation: NewRotation): Promise<void> {
   await tx.query(
-    `INSERT INTO rotation (kind, hands_free, urgent, hold_seconds, old_id, actor, reason)
-     VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+    `INSERT INTO rotation (kind, hands_free, urgent, cross_sign, hold_seconds, old_id, actor, reason)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
     [
       rotation.kind,
       rotation.handsFree,
       rotation.urgent,
+      rotation.crossSign,
       rotation.holdSeconds,
       rotation.oldId,
       rotation.actor,

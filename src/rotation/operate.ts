@@ -13,6 +13,7 @@ export interface StartRequest {
   readonly handsFree: boolean;
   /** The old key is compromised: it is tainted, and nothing is waited for that is not connected. */
   readonly taint: boolean;
+  readonly crossSign: boolean;
   /** Null: the server's default. */
   readonly holdSeconds: number | null;
   readonly actor: string;
@@ -24,7 +25,7 @@ export interface StartRequest {
  * command resumes it. Throws `authority_unavailable` before the first start.
  */
 export function startOrResume(options: ApplyOptions, request: StartRequest): Promise<void> {
-  const { kind, handsFree, taint, actor, reason } = request;
+  const { kind, handsFree, taint, crossSign, actor, reason } = request;
   return options.store.transact(async (tx) => {
     const situation = await readSituation(tx);
     const open = situation.rotations.find((rotation) => rotation.kind === kind);
@@ -35,7 +36,7 @@ export function startOrResume(options: ApplyOptions, request: StartRequest): Pro
     if (open === undefined) {
       const holdSeconds = request.holdSeconds ?? options.schedule.holdSeconds;
       return startRotation(
-        { kind, oldId, handsFree, urgent: taint, holdSeconds, actor, reason },
+        { kind, oldId, handsFree, urgent: taint, crossSign, holdSeconds, actor, reason },
         { tx, actor, why: reason },
       );
     }
@@ -60,7 +61,16 @@ export function startScheduled(
     const [actor, why] = [`schedule:${kind}`, 'its schedule'];
     const { holdSeconds } = options.schedule;
     await startRotation(
-      { kind, oldId: old.id, handsFree: true, urgent: false, holdSeconds, actor, reason: why },
+      {
+        kind,
+        oldId: old.id,
+        handsFree: true,
+        urgent: false,
+        crossSign: false,
+        holdSeconds,
+        actor,
+        reason: why,
+      },
       { tx, actor, why },
     );
     return true;

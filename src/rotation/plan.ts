@@ -115,6 +115,7 @@ function scheduled(now: number, { authorities, rotations }: Situation, schedule:
       oldId,
       handsFree: true,
       urgent: false,
+      crossSign: false,
       holdSeconds: schedule.holdSeconds,
       actor: `schedule:${kind}`,
       reason: why,

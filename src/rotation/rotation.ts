@@ -10,6 +10,8 @@ export interface Rotation {
   readonly handsFree: boolean;
   /** The old key is compromised: no hold, no waves. */
   readonly urgent: boolean;
+  /** The old root certifies the new one too, for verifiers out of our reach. */
+  readonly crossSign: boolean;
   /** How long consumers that cannot acknowledge are waited for after they were last sent a bundle. */
   readonly holdSeconds: number;
   readonly requested: RotationRequest | null;

@@ -1,6 +1,6 @@
 import { authorityIssuance } from '../ca/authority-issuance.ts';
 import type { StoredAuthority } from '../ca/authority-store.ts';
-import { type CreatedAuthority, createIssuing, createRoot } from '../ca/create-authority.ts';
+import { type CreatedAuthority, createIssuing, createRoot, crossSign } from '../ca/create-authority.ts';
 import { nextCrl } from '../ca/crl.ts';
 import { openAuthority } from '../ca/open-authority.ts';
 import type { KeyAlgorithm } from '../ca/signer.ts';
@@ -13,7 +13,7 @@ import type { Rotation } from './rotation.ts';
 
 /** The first root and issuing CA: there is nobody yet who could be broken. */
 export async function initialize(context: StepContext): Promise<void> {
-  const root = await makeRoot(context);
+  const root = await makeRoot(context, null);
   const issuing = await makeIssuing(root, context);
   await publishTrusted(context, [], [root.stored.id, issuing.stored.id]);
   for (const { stored } of [root, issuing]) await setState(context, stored, 'active', 'authority.activate');
@@ -23,7 +23,7 @@ export async function initialize(context: StepContext): Promise<void> {
 export async function prepare(rotation: Rotation, context: StepContext): Promise<void> {
   const { tx, situation } = context;
   if (rotation.kind === 'root' && rotation.newId === null) {
-    const root = await makeRoot(context);
+    const root = await makeRoot(context, rotation.crossSign ? rotation.oldId : null);
     await makeIssuing(root, context);
     return tx.updateRotation(rotation.id, { newId: root.stored.id });
   }
@@ -51,24 +51,31 @@ export async function publish(rotation: Rotation, context: StepContext): Promise
   }
 }
 
-function makeRoot(context: StepContext): Promise<CreatedAuthority> {
-  const { rootKeyType, schedule, keys } = context.options;
-  return store(createRoot(requestOf(context, rootKeyType, schedule.rootTtlMs), keys), context);
+async function makeRoot(context: StepContext, crossSignerId: string | null): Promise<CreatedAuthority> {
+  const { tx, situation, actor, options } = context;
+  const { rootKeyType, schedule, keys, trustDomain } = options;
+  const created = await createRoot(requestOf(context, rootKeyType, schedule.rootTtlMs), keys);
+  if (crossSignerId === null) return store(created, context);
+  const oldRoot = openAuthority(findAuthority(situation, crossSignerId), keys);
+  const crossCertificate = await crossSign(created.signing, oldRoot, trustDomain);
+  const stored = await store({ ...created, stored: { ...created.stored, crossCertificate } }, context);
+  const certified = { ...created.stored, certificate: crossCertificate, parentId: oldRoot.id };
+  await tx.record(authorityIssuance(certified, actor));
+  return stored;
 }
 
-function makeIssuing(
+async function makeIssuing(
   root: Pick<CreatedAuthority, 'signing'> & { stored: unknown },
   context: StepContext,
 ): Promise<CreatedAuthority> {
   const { issuingKeyType, schedule, keys } = context.options;
   const request = requestOf(context, issuingKeyType, schedule.issuingTtlMs);
-  return store(createIssuing(root.signing, request, keys), context);
+  return store(await createIssuing(root.signing, request, keys), context);
 }
 
 /** Stores a new authority with its first CRL, the record of its certificate, and who made it. */
-async function store(making: Promise<CreatedAuthority>, context: StepContext): Promise<CreatedAuthority> {
+async function store(created: CreatedAuthority, context: StepContext): Promise<CreatedAuthority> {
   const { tx, actor, options, now } = context;
-  const created = await making;
   await tx.insert(created.stored);
   await tx.insertCrl(await nextCrl(created.signing, null, [], now, options.backdateSeconds));
   await tx.record(authorityIssuance(created.stored, actor));

@@ -68,6 +68,7 @@ const ROOT: AuthorityBody = {
   created_at: at(-10 * DAY_MS),
   certificate_sha256: '00',
   certificate: '',
+  cross_certificate: null,
 };
 const ISSUING: AuthorityBody = { ...ROOT, id: 'issuing-1', kind: 'issuing' };
 

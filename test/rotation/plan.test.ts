@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import test from 'ava';
 import { requestStep, startOrResume, startScheduled } from '../../src/rotation/operate.ts';
 import { consumer, createWorld, DAY_MS, NOW } from './world.ts';
@@ -6,6 +7,7 @@ const BY_HAND = {
   kind: 'root',
   handsFree: true,
   taint: false,
+  crossSign: false,
   holdSeconds: null,
   actor: 'operator:x',
   reason: 'r',
@@ -153,6 +155,22 @@ test('a tainted root signs until its successor is known, and then nobody who is 
   world.store.fleet = [consumer('here', { bundleAcknowledged: 9, authorities: ['new'] }), away];
   world.store.outstanding = { count: 3, until: NOW + DAY_MS };
   t.deepEqual(await world.advance(), ['retire']);
+});
+
+test('a cross-signed root chains to the old one, and its second certificate is on record', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  await startOrResume(world.options, { ...BY_HAND, crossSign: true });
+  await world.advance();
+  const [oldRoot, , newRoot] = world.store.state.authorities;
+  const cross = new X509Certificate(newRoot?.crossCertificate ?? '');
+  t.true(cross.verify(new X509Certificate(oldRoot?.certificate ?? '').publicKey));
+  t.is(cross.subject, new X509Certificate(newRoot?.certificate ?? '').subject);
+  t.true(cross.validToDate <= (oldRoot?.notAfter ?? 0));
+  t.is(
+    world.store.state.issuances.filter(({ certificate }) => certificate === newRoot?.crossCertificate).length,
+    1,
+  );
 });
 
 test('the issuing CA is replaced at half of its life, once its CRL is known everywhere', async (t) => {
