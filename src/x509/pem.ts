@@ -1,6 +1,6 @@
 import { CarnetError } from '../errors.ts';
 
-export type PemLabel = 'CERTIFICATE' | 'CERTIFICATE REQUEST' | 'PRIVATE KEY' | 'PUBLIC KEY';
+export type PemLabel = 'CERTIFICATE' | 'CERTIFICATE REQUEST' | 'PRIVATE KEY' | 'PUBLIC KEY' | 'X509 CRL';
 
 /** A hundred certificates and more; a trust bundle is the largest PEM that we read. */
 const MAX_PEM_CHARACTERS = 1 << 20;

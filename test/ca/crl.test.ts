@@ -1,0 +1,153 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { nextCrl } from '../../src/ca/crl.ts';
+import { KEY_ALGORITHMS } from '../../src/ca/signer.ts';
+import { CarnetError } from '../../src/errors.ts';
+import type { CrlEntry } from '../../src/x509/crl.ts';
+import { parseCrl } from '../../src/x509/crl.ts';
+import { encodePem } from '../../src/x509/pem.ts';
+import { venvProgram } from '../support/venv.ts';
+import { openssl } from '../x509/openssl.ts';
+import { createAuthorities } from './authorities.ts';
+
+const NOW = Date.parse('2026-03-01T12:00:00Z');
+const BACKDATE_SECONDS = 30;
+const ENTRIES: readonly CrlEntry[] = [
+  { serial: 'ff'.repeat(16), revokedAt: new Date('2026-03-01T11:00:00Z'), reason: 'unspecified' },
+  { serial: `00${'5a'.repeat(15)}`, revokedAt: new Date('2026-03-01T11:30:00Z'), reason: 'keyCompromise' },
+];
+
+for (const keyAlgorithm of KEY_ALGORITHMS)
+  test(`OpenSSL verifies and pkilint lints the CRL of an ${keyAlgorithm} authority, empty or not`, async (t) => {
+    const directory = await mkdtemp(join(tmpdir(), 'carnet-crl-'));
+    t.teardown(() => rm(directory, { recursive: true, force: true }));
+    const { root, issuing } = await createAuthorities(keyAlgorithm, NOW);
+    for (const [name, { signing }] of Object.entries({ root, issuing })) {
+      const empty = await nextCrl(signing, null, [], NOW, BACKDATE_SECONDS);
+      const full = await nextCrl(signing, empty, ENTRIES, NOW, BACKDATE_SECONDS);
+      const certificate = join(directory, `${name}.pem`);
+      await writeFile(certificate, encodePem('CERTIFICATE', signing.certificate));
+      for (const { number, crl } of [empty, full]) {
+        const path = join(directory, `${name}-${number}.pem`);
+        await writeFile(path, encodePem('X509 CRL', crl));
+        const verified = openssl(['crl', '-in', path, '-noout', '-CAfile', certificate, '-verify']);
+        t.is(verified.status, 0, verified.stderr);
+        t.regex(verified.stderr, /verify OK/);
+        t.deepEqual(pkilintFindings(path), []);
+      }
+    }
+  });
+
+test('OpenSSL reads in a CRL what was written: numbers, times, serials and reasons', async (t) => {
+  const { issuing } = await createAuthorities('ec-p256', NOW);
+  const first = await nextCrl(issuing.signing, null, [], NOW, BACKDATE_SECONDS);
+  const { crl } = await nextCrl(issuing.signing, first, ENTRIES, NOW, BACKDATE_SECONDS);
+  const { stdout } = openssl(['crl', '-noout', '-text'], encodePem('X509 CRL', crl));
+  for (const line of [
+    /Version 2 \(0x1\)/,
+    /Last Update: Mar {2}1 11:59:30 2026 GMT/,
+    /Next Update: Mar {2}8 12:00:00 2026 GMT/,
+    /X509v3 CRL Number:\s+2\n/,
+    new RegExp(`Serial Number: ${'5A'.repeat(15)}\\n\\s+Revocation Date: Mar {2}1 11:30:00 2026 GMT`),
+    /X509v3 CRL Reason Code:\s+Key Compromise/,
+    new RegExp(`Serial Number: ${'FF'.repeat(16)}\\n\\s+Revocation Date: Mar {2}1 11:00:00 2026 GMT`),
+  ])
+    t.regex(stdout, line);
+  t.is(stdout.match(/CRL entry extensions/g)?.length, 1);
+});
+
+test('OpenSSL refuses a revoked leaf by its CRL, and a chain with a CRL missing', async (t) => {
+  const { root, issuing } = await createAuthorities('ec-p256', NOW);
+  const directory = await mkdtemp(join(tmpdir(), 'carnet-crl-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const [rootPath, issuingPath] = [join(directory, 'root.pem'), join(directory, 'issuing.pem')];
+  await writeFile(rootPath, encodePem('CERTIFICATE', root.signing.certificate));
+  await writeFile(issuingPath, encodePem('CERTIFICATE', issuing.signing.certificate));
+  const serial = /serial=(.*)/.exec(openssl(['x509', '-in', issuingPath, '-noout', '-serial']).stdout)?.[1];
+  const check = async (entries: readonly CrlEntry[]): Promise<string> => {
+    const crl = await nextCrl(root.signing, null, entries, NOW, BACKDATE_SECONDS);
+    const path = join(directory, 'crl.pem');
+    await writeFile(path, encodePem('X509 CRL', crl.crl));
+    const crls = ['-crl_check', '-CRLfile', path];
+    const { stdout, stderr } = openssl([
+      'verify',
+      '-attime',
+      String(NOW / 1000),
+      ...crls,
+      '-CAfile',
+      rootPath,
+      issuingPath,
+    ]);
+    return stdout + stderr;
+  };
+  t.regex(await check([]), /OK/);
+  t.regex(
+    await check([
+      {
+        serial: (serial ?? '').toLowerCase().padStart(32, '0'),
+        revokedAt: new Date(NOW),
+        reason: 'cACompromise',
+      },
+    ]),
+    /certificate revoked/,
+  );
+});
+
+test('a CRL ends with its authority, and its number is the next', async (t) => {
+  const { issuing } = await createAuthorities('ec-p256', NOW);
+  const first = await nextCrl(issuing.signing, null, [], NOW, BACKDATE_SECONDS);
+  t.like(first, { authorityId: issuing.signing.id, number: 1, nextUpdate: issuing.signing.notAfter });
+  const later = NOW + 3_600_000;
+  const second = await nextCrl(issuing.signing, first, ENTRIES, later, BACKDATE_SECONDS);
+  t.like(second, {
+    number: 2,
+    nextUpdate: issuing.signing.notAfter,
+    thisUpdate: new Date(later - BACKDATE_SECONDS * 1000),
+  });
+  t.is(parseCrl(second.crl).entries.length, 2);
+});
+
+test('no CRL is made that would be over already, or that the authority did not sign', async (t) => {
+  const { issuing } = await createAuthorities('ec-p256', NOW);
+  const other = await createAuthorities('ec-p256', NOW);
+  const ended = issuing.signing.notAfter.getTime();
+  await t.throwsAsync(nextCrl(issuing.signing, null, [], ended, BACKDATE_SECONDS), {
+    instanceOf: CarnetError,
+    code: 'authority_unavailable',
+  });
+  const mixed = { ...issuing.signing, signer: other.issuing.signing.signer };
+  await t.throwsAsync(nextCrl(mixed, null, [], NOW, BACKDATE_SECONDS), {
+    instanceOf: CarnetError,
+    code: 'certificate_lint_failed',
+  });
+});
+
+test('a CRL holds no more than 50,000 certificates', async (t) => {
+  const { issuing } = await createAuthorities('ec-p256', NOW);
+  const entries = Array.from({ length: 50_001 }, (_, i) => ({
+    serial: i.toString(16).padStart(32, '0'),
+    revokedAt: new Date(NOW),
+    reason: 'superseded' as const,
+  }));
+  await t.throwsAsync(nextCrl(issuing.signing, null, entries, NOW, BACKDATE_SECONDS), {
+    instanceOf: CarnetError,
+    code: 'conflict',
+  });
+});
+
+/** Codes of what pkilint finds wrong. */
+function pkilintFindings(path: string): string[] {
+  const { stdout, stderr, error } = spawnSync(
+    venvProgram('lint_crl'),
+    ['lint', '-t', 'CRL', '-p', 'PKIX', '-s', 'WARNING', '-f', 'JSON', path],
+    { encoding: 'utf8', timeout: 60_000 },
+  );
+  if (error) throw error;
+  const { results } = JSON.parse(stdout || stderr) as {
+    results: { finding_descriptions: { code: string; severity: string }[] }[];
+  };
+  return results.flatMap(({ finding_descriptions }) => finding_descriptions.map(({ code }) => code));
+}
