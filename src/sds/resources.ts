@@ -2,6 +2,9 @@ import { createHash } from 'node:crypto';
 import type { Holdings, X509Svid } from '../delivery/holdings.ts';
 import type { Secret } from '../gen/envoy/extensions/transport_sockets/tls/v3/secret.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
+import { toHex } from '../x509/bytes.ts';
+import { parseCertificate } from '../x509/certificate.ts';
+import { parseCrl } from '../x509/crl.ts';
 import { encodePem } from '../x509/pem.ts';
 import { encodeSecret } from './encode.ts';
 import type { Resource, Resources } from './resource.ts';
@@ -64,21 +67,31 @@ function svidResource({ serial, chain, privateKey, notAfter }: X509Svid, name: s
   return { name, version: serial, expiresAt: notAfter, encoded: encodeSecret({ name, type }) };
 }
 
-function bundleResource({ sequence, x509Authorities }: TrustBundle, name: string): Resource {
+/** The roots, and the CRLs of all CAs below them: Envoy checks the whole chain against these. */
+function bundleResource({ sequence, x509Authorities, crls }: TrustBundle, name: string): Resource {
   const type: Secret['type'] = {
     $case: 'validationContext',
     value: {
       trustedCa: inline(x509Authorities.map((der) => encodePem('CERTIFICATE', der)).join('')),
       matchTypedSubjectAltNames: [],
-      crl: undefined,
-      onlyVerifyLeafCertCrl: false,
+      crl: crls.length === 0 ? undefined : inline(crls.map((der) => encodePem('X509 CRL', der)).join('')),
+      onlyVerifyLeafCertCrl: crls.length > 0 && !haveCrls(x509Authorities, crls),
     },
   };
-  const version = `${sequence}-${digestOf(x509Authorities)}`;
+  const version = `${sequence}-${digestOf([...x509Authorities, ...crls])}`;
   return { name, version, expiresAt: null, encoded: encodeSecret({ name, type }) };
 }
 
-/** 12 hex digits over the certificates and their order; DER tells its own length, so no separator is needed. */
+/**
+ * Whether each root has a CRL among them: one that was imported has none, and then Envoy must not ask for it. A root
+ * and its CRL have the root's name in common.
+ */
+function haveCrls(roots: readonly Uint8Array[], crls: readonly Uint8Array[]): boolean {
+  const issuers = new Set(crls.map((der) => toHex(parseCrl(der).issuer)));
+  return roots.every((der) => issuers.has(toHex(parseCertificate(der).subject)));
+}
+
+/** 12 hex digits over the certificates and CRLs and their order; DER tells its own length, so no separator is needed. */
 function digestOf(certificates: readonly Uint8Array[]): string {
   const hash = createHash('sha256');
   for (const der of certificates) hash.update(der);
