@@ -7,6 +7,7 @@ import { entryCommand } from './cli/entry.ts';
 import { envoyCommand } from './cli/envoy.ts';
 import { exitCodeOf, reportError } from './cli/exit.ts';
 import { fetchCommand } from './cli/fetch.ts';
+import { keysCommand } from './cli/keys.ts';
 import { proxiesCommand } from './cli/proxies.ts';
 import { rootCommand } from './cli/root.ts';
 import { serverCommand } from './cli/server.ts';
@@ -24,6 +25,7 @@ const program = new Command('carnet')
   .addCommand(auditCommand())
   .addCommand(tokenCommand())
   .addCommand(envoyCommand())
+  .addCommand(keysCommand())
   .addCommand(databaseCommand())
   .addCommand(doctorCommand());
 

@@ -40,6 +40,8 @@ export interface AuthorityTransaction {
   list(): Promise<StoredAuthority[]>;
   insert(authority: NewAuthority): Promise<void>;
   setState(id: string, state: AuthorityState): Promise<void>;
+  /** Puts the same key under another key-encryption key. */
+  reseal(id: string, sealedKey: Uint8Array): Promise<void>;
   /** Removes the sealed key, for ever. */
   destroyKey(id: string): Promise<void>;
   /** The latest CRL of each authority that has one. */

@@ -30,18 +30,11 @@ export function sealKey(kek: KeyEncryptionKey, authorityId: string, pkcs8: Uint8
 /** The private key (PKCS#8, DER) within `sealed`: overwrite it after use. Throws `key_unseal_failed`. */
 export function unsealKey(kek: KeyEncryptionKey, authorityId: string, sealed: Uint8Array): Buffer {
   const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength);
-  if (
-    bytes.length <= HEADER_BYTES + NONCE_BYTES + TAG_BYTES ||
-    !bytes.subarray(0, MAGIC.length).equals(MAGIC)
-  )
-    throw failed(authorityId, 'it is not in a format that this version reads');
+  if (!hasHeader(bytes)) throw failed(authorityId, 'it is not in a format that this version reads');
   const header = bytes.subarray(0, HEADER_BYTES);
-  const sealedUnder = header.toString('hex', MAGIC.length);
-  if (sealedUnder !== kek.id)
-    throw failed(
-      authorityId,
-      `it is sealed under key-encryption key ${sealedUnder}, but ${kek.id} was given`,
-    );
+  const under = header.toString('hex', MAGIC.length);
+  if (under !== kek.id)
+    throw failed(authorityId, `it is sealed under key-encryption key ${under}, but ${kek.id} was given`);
   const nonce = bytes.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
   const decipher = createDecipheriv(CIPHER, kek.key, nonce, { authTagLength: TAG_BYTES });
   decipher.setAAD(additionalData(header, authorityId));
@@ -54,6 +47,18 @@ export function unsealKey(kek: KeyEncryptionKey, authorityId: string, sealed: Ui
   } catch {
     throw failed(authorityId, 'it was changed, or belongs to another authority');
   }
+}
+
+/** The ID of the key-encryption key that a key is sealed under; null for what is no sealed key. */
+export function sealedUnder(sealed: Uint8Array): string | null {
+  const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength);
+  return hasHeader(bytes) ? bytes.toString('hex', MAGIC.length, HEADER_BYTES) : null;
+}
+
+function hasHeader(bytes: Buffer): boolean {
+  return (
+    bytes.length > HEADER_BYTES + NONCE_BYTES + TAG_BYTES && bytes.subarray(0, MAGIC.length).equals(MAGIC)
+  );
 }
 
 function additionalData(header: Uint8Array, authorityId: string): Buffer {

@@ -125,6 +125,10 @@ class Changes implements AuthorityTransaction {
     await this.#change(id, 'state = $2, state_since = statement_timestamp()', state);
   }
 
+  async reseal(id: string, sealedKey: Uint8Array): Promise<void> {
+    await this.#change(id, 'sealed_key = $2', sealedKey);
+  }
+
   async destroyKey(id: string): Promise<void> {
     await this.#change(id, 'sealed_key = $2, key_reference = NULL', null);
   }

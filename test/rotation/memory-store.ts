@@ -90,6 +90,7 @@ export class MemoryAuthorityStore implements AuthorityStore {
         });
       },
       setState: async (id, state) => change(id, { state }),
+      reseal: async (id, sealedKey) => change(id, { sealedKey }),
       destroyKey: async (id) => change(id, { sealedKey: null }),
       crls: async () => this.state.crls,
       insertCrl: async (crl) => void this.state.crls.push(crl),
