@@ -5,12 +5,14 @@ import {
   emptySlot,
   type HeldBundle,
   type HeldCertificate,
+  isIn,
   lastEnd,
   lastOfEachAuthority,
   type Slot,
   sentBundle,
   sentCertificate,
   sequenceOf,
+  unitedSlot,
 } from './slot.ts';
 
 /** What is kept of one instance: what rotation counts, and what an agent needs that takes it up again. */
@@ -21,9 +23,13 @@ export interface ConsumerRecord extends Omit<Consumer, 'node'> {
 }
 
 export interface HeldRecord {
-  /** `until`: see {@link Leftover}; null where the stream was open. */
-  readonly slots: readonly (Slot & { readonly until: number | null })[];
+  /** Of open streams; `answered` once anything was acknowledged. */
+  readonly open: readonly { readonly slot: Slot; readonly answered: boolean }[];
+  /** Of streams that had ended; `until` as in {@link Leftover}. */
+  readonly left: readonly { readonly slot: Slot; readonly until: number }[];
   readonly lasting: readonly HeldCertificate[];
+  /** What the agent held, and so may have sent since. */
+  readonly own: readonly HeldCertificate[];
   readonly unconfirmed: (HeldBundle & { readonly until: number }) | null;
 }
 
@@ -87,14 +93,20 @@ export class Member {
   /** As it was stored by an agent that has ended since: all of its streams with it. */
   static restore(record: ConsumerRecord, now: number): Member {
     const member = new Member(record.instance);
-    const { slots, lasting, unconfirmed } = record.held;
-    const until = record.holdsUntil ?? now + WITHOUT_CERTIFICATE_MS;
-    member.#leftovers = slots.map(({ until: known, ...slot }) => ({ slot, since: 0, until: known ?? until }));
+    const { open, left, lasting, own, unconfirmed } = record.held;
+    member.#leftovers = left.map(({ slot, until }) => ({ slot, since: 0, until }));
     member.#lasting = [...lasting];
     member.#unconfirmed = unconfirmed;
     member.#issuedUntil = record.keepUntil;
     member.#problem = record.problem === null ? null : { name: '', text: record.problem };
     member.stored = '';
+    const begun = ++member.#events;
+    member.#leave(
+      open.map((one) => ({ ...one, begun })),
+      now,
+      [],
+    );
+    for (const certificate of own) member.mayHold(certificate, now);
     return member;
   }
 
@@ -132,8 +144,7 @@ export class Member {
   }
 
   sentCertificate(stream: Stream, name: string, svid: X509Svid, now: number): void {
-    const { identity, serial, authority, notAfter } = svid;
-    const certificate = { identity, serial, authority, until: notAfter.getTime() };
+    const certificate = certificateOf(svid);
     if (stream.acknowledges) {
       const live = this.#slotOf(stream, name);
       live.slot = sentCertificate(live.slot, certificate, now);
@@ -153,7 +164,7 @@ export class Member {
 
   acknowledged(stream: Stream, name: string, version: string): void {
     const live = stream.slots.get(name);
-    if (live === undefined) return;
+    if (live === undefined || !isIn(live.slot, version)) return;
     live.slot = acknowledged(live.slot, version);
     if (this.#problem?.name === name || this.#problem?.name === '') this.#problem = null;
     if (!live.answered) this.#succeed(live);
@@ -200,7 +211,7 @@ export class Member {
       authorities: [...new Set(certificates.map(({ authority }) => authority))].sort(),
       holdsUntil: greatest([...certificates, ...this.#verifiers()].map(({ until }) => until)),
       problem: this.#problem?.text ?? null,
-      held: this.#held(),
+      held: this.#held(own),
     };
   }
 
@@ -221,30 +232,35 @@ export class Member {
   }
 
   /** It takes the place of the one that was left first, and of what nobody knows to have been sent. */
-  #succeed({ slot: { node, name, certificates }, begun }: LiveSlot): void {
+  #succeed(live: LiveSlot): void {
+    this.#takePlace(live);
+    const identities = new Set(live.slot.certificates.map(({ identity }) => identity));
+    this.#leftovers = this.#leftovers.filter(({ slot }) => slot.node !== null || !identities.has(slot.name));
+  }
+
+  #takePlace({ slot: { node, name }, begun }: LiveSlot): Leftover | undefined {
     const index = this.#leftovers.findIndex(
       ({ slot, since }) => slot.node === node && slot.name === name && since < begun,
     );
-    if (index >= 0) this.#leftovers.splice(index, 1);
-    const identities = new Set(certificates.map(({ identity }) => identity));
-    this.#leftovers = this.#leftovers.filter(({ slot }) => slot.node !== null || !identities.has(slot.name));
+    return index < 0 ? undefined : this.#leftovers.splice(index, 1)[0];
   }
 
   #leave(left: readonly LiveSlot[], now: number, own: Iterable<X509Svid>): void {
     const until = this.#presentsUntil(now, own, left);
     const since = ++this.#events;
-    this.#leftovers.push(...left.map(({ slot }) => ({ slot, since, until })));
+    for (const live of left) {
+      // It never came to take the place of the one before: what that had may be in use as well.
+      const before = live.answered ? undefined : this.#takePlace(live);
+      const slot = before === undefined ? live.slot : unitedSlot(before.slot, live.slot);
+      this.#leftovers.push({ slot, since, until });
+    }
     while (this.#leftovers.length > MAX_LEFTOVERS) this.#merge(this.#leftovers.splice(0, 2));
   }
 
   /** More than are told apart: they have no successor, and count together until they end. */
   #merge(two: readonly Leftover[]): void {
-    const bundles = two.flatMap(({ slot }) => slot.bundle ?? []);
-    const slot: Slot = {
-      ...emptySlot('', ''),
-      certificates: lastOfEachAuthority(two.flatMap((one) => one.slot.certificates)),
-      bundle: bundles.reduce<HeldBundle | null>((a, b) => (a === null ? b : older(a, b)), null),
-    };
+    const united = two.reduce((slot, one) => unitedSlot(slot, one.slot), emptySlot('', ''));
+    const slot = { ...united, certificates: lastOfEachAuthority(united.certificates) };
     this.#leftovers.unshift({ slot, since: 0, until: greatest(two.map(({ until }) => until)) ?? 0 });
   }
 
@@ -271,8 +287,7 @@ export class Member {
   *#certificates(own: Iterable<X509Svid>): Iterable<HeldCertificate> {
     for (const slot of this.#slots()) yield* slot.certificates;
     yield* this.#lasting;
-    for (const { identity, serial, authority, notAfter } of own)
-      yield { identity, serial, authority, until: notAfter.getTime() };
+    for (const svid of own) yield certificateOf(svid);
   }
 
   /** Where its verifiers stand. Whoever can acknowledge speaks for those who can't. */
@@ -297,14 +312,13 @@ export class Member {
     return (Math.ceil(now / (HOUR_MS / 2)) + 1) * (HOUR_MS / 2);
   }
 
-  #held(): HeldRecord {
+  #held(own: Iterable<X509Svid>): HeldRecord {
     const open = [...this.#streams].flatMap(({ slots }) => [...slots.values()]);
     return {
-      slots: [
-        ...open.map(({ slot }) => ({ ...slot, until: null })),
-        ...this.#leftovers.map(({ slot, until }) => ({ ...slot, until })),
-      ],
+      open: open.map(({ slot, answered }) => ({ slot, answered })),
+      left: this.#leftovers.map(({ slot, until }) => ({ slot, until })),
       lasting: this.#lasting,
+      own: [...own].map(certificateOf),
       unconfirmed: this.#unconfirmed,
     };
   }
@@ -325,17 +339,17 @@ export class Member {
       holdsUntil: null,
       problem: null,
       keepUntil: 0,
-      held: { slots: [], lasting: [], unconfirmed: null },
+      held: { open: [], left: [], lasting: [], own: [], unconfirmed: null },
     };
   }
 }
 
-function valid(certificates: Iterable<HeldCertificate>, now: number): HeldCertificate[] {
-  return [...certificates].filter(({ until }) => until > now);
+function certificateOf({ identity, serial, authority, notAfter }: X509Svid): HeldCertificate {
+  return { identity, serial, authority, until: notAfter.getTime() };
 }
 
-function older(a: HeldBundle, b: HeldBundle): HeldBundle {
-  return (a.acknowledged ?? 0) <= (b.acknowledged ?? 0) ? a : b;
+function valid(certificates: Iterable<HeldCertificate>, now: number): HeldCertificate[] {
+  return [...certificates].filter(({ until }) => until > now);
 }
 
 function least(numbers: readonly number[]): number | null {

@@ -55,11 +55,33 @@ export function sentBundle(slot: Slot, sequence: number, now: number): Slot {
   };
 }
 
-/** From now on nothing older than this version is used. A version that isn't known changes nothing. */
+/** Whether this version may be in use by what the slot knows. */
+export function isIn({ bundle, certificates }: Slot, version: string): boolean {
+  return bundle !== null || certificates.some(({ serial }) => serial === version);
+}
+
+/** From now on nothing older than this version, which is in it, is used. */
 export function acknowledged(slot: Slot, version: string): Slot {
   if (slot.bundle !== null) return { ...slot, bundle: { ...slot.bundle, acknowledged: sequenceOf(version) } };
   const index = slot.certificates.findIndex(({ serial }) => serial === version);
-  return index <= 0 ? slot : { ...slot, certificates: slot.certificates.slice(index) };
+  return { ...slot, certificates: slot.certificates.slice(index) };
+}
+
+/** By the names of the first, what may be in use of either. */
+export function unitedSlot(a: Slot, b: Slot): Slot {
+  const certificates = [...a.certificates];
+  for (const one of b.certificates)
+    if (!certificates.some(({ serial }) => serial === one.serial)) certificates.push(one);
+  const few = certificates.length <= MAX_UNACKNOWLEDGED ? certificates : lastOfEachAuthority(certificates);
+  return {
+    ...a,
+    certificates: few,
+    bundle: a.bundle && b.bundle ? olderOf(a.bundle, b.bundle) : (a.bundle ?? b.bundle),
+  };
+}
+
+function olderOf(a: HeldBundle, b: HeldBundle): HeldBundle {
+  return (a.acknowledged ?? 0) <= (b.acknowledged ?? 0) ? a : b;
 }
 
 /** The sequence number with which the version of a bundle begins. */

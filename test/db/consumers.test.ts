@@ -160,8 +160,10 @@ function consumer(instance: string, fields: Partial<ConsumerRecord> = {}): Consu
     problem: null,
     keepUntil: Date.now() + HOUR_MS,
     held: {
-      slots: [{ node: 'web', name: 'a', certificates: [], bundle: null, until: null }],
+      open: [],
+      left: [{ slot: { node: 'web', name: 'a', certificates: [], bundle: null }, until: 1 }],
       lasting: [],
+      own: [],
       unconfirmed: null,
     },
     ...fields,

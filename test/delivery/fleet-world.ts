@@ -151,7 +151,7 @@ export class FleetWorld {
     this.#own.clear();
     this.fleet = this.#start();
     const records = [...this.#table.values()].filter(({ gone }) => !gone);
-    this.fleet.restore({ records, unreported: this.#unreported.splice(0) });
+    this.fleet.restore({ records, unreported: this.#unreported });
     return this;
   }
 
