@@ -7,6 +7,11 @@ export type KeptKey = Pick<NewAuthority, 'sealedKey' | 'keyReference'>;
 /** What is needed to find an authority's key again. */
 export type StoredKey = KeptKey & Pick<NewAuthority, 'id' | 'keyAlgorithm' | 'certificate'>;
 
+/** Whether we have the key: it is not destroyed, and not an outside CA's. */
+export function hasKey({ sealedKey, keyReference }: KeptKey): boolean {
+  return sealedKey !== null || keyReference !== null;
+}
+
 /** A private key just made, of an authority that has no name yet. One of `keep` and `discard` ends it. */
 export interface NewKey {
   readonly signer: Signer;

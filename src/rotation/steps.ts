@@ -1,4 +1,5 @@
 import type { StoredAuthority } from '../ca/authority-store.ts';
+import { hasKey } from '../ca/key-store.ts';
 import { CarnetError } from '../errors.ts';
 import type { StepContext } from './apply.ts';
 import { setState } from './change.ts';
@@ -113,9 +114,7 @@ async function swap(rotation: Rotation, context: StepContext): Promise<void> {
   const { tx, situation, now } = context;
   const { authorities } = situation;
   const old = findAuthority(situation, rotation.oldId);
-  const issuing = issuingOf(authorities, old.id).findLast(
-    (one) => isValid(one, now) && one.sealedKey !== null,
-  );
+  const issuing = issuingOf(authorities, old.id).findLast((one) => isValid(one, now) && hasKey(one));
   if (rotation.kind === 'issuing' || issuing === undefined || !isValid(old, now))
     throw new CarnetError(
       'conflict',
