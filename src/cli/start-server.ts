@@ -6,6 +6,7 @@ import type { Readiness } from '../api/health.ts';
 import { type HttpServer, serveHttp } from '../api/http-server.ts';
 import { isLoopback } from '../api/local-host.ts';
 import { BatchRecorder, RECORDER_LIMITS } from '../audit/record.ts';
+import { RecordingWatch } from '../audit/watch-recording.ts';
 import { createIssue } from '../ca/issue.ts';
 import type { KeyStore } from '../ca/key-store.ts';
 import type { Clock } from '../clock.ts';
@@ -63,6 +64,8 @@ const RETRY_MIN_MS = 250;
 const RETRY_MAX_MS = 10_000;
 /** Records go on one connection at a time; the rest serves questions and changes. */
 const CONNECTIONS = 10;
+/** The probe has a connection of its own: readiness must not wait for one, nor as long as a statement may take. */
+const PROBE_TIMEOUT_MS = 2_000;
 
 /**
  * Starts a server and its node's agent, and resolves once both serve. A database that is away is waited for,
@@ -106,7 +109,15 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     clock,
   };
 
-  const probe = new DatabaseProbe(database, (up, problem) => {
+  const probed = new Database({
+    url,
+    name: 'probe',
+    maxConnections: 1,
+    statementTimeoutMs: PROBE_TIMEOUT_MS,
+    log,
+  });
+  stack.defer(() => probed.close());
+  const probe = new DatabaseProbe(probed, (up, problem) => {
     if (up) log.info('the database answers again');
     else
       log.error(
@@ -115,9 +126,13 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       );
   });
   stack.defer(() => probe.close());
+  const recording = new RecordingWatch(
+    (batch) => insertIssuances(database, batch),
+    () => performance.now(),
+  );
   let agent: Agent | null = null;
   let started = false;
-  const readiness = (): Readiness => readinessOf(started, probe, authorities, keys);
+  const readiness = (): Readiness => readinessOf(started, { probe, recording, authorities, keys });
   const http = await listenHttp(config, log, {
     entries,
     tokens,
@@ -136,6 +151,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   });
   stack.defer(() => http.close(HTTP_GRACE_MS));
 
+  let index = new EntryIndex([]);
   await untilDatabaseAnswers(log, options.signal, async () => {
     await migrate({ url, ownerUrl: config.databaseOwnerUrl, log });
     await ensurePartitions(database);
@@ -143,23 +159,19 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       log.info({ step: step.kind, why: step.why }, 'authorities changed');
     await authorities.refresh();
     await prepareFirstStart(dataDir.path, config.trustDomain, tokens, entries);
+    index = new EntryIndex(await entries.list());
   });
   options.signal.throwIfAborted();
 
-  let index = new EntryIndex(await entries.list());
   const reload = async (topic: Topic): Promise<void> => {
     if (topic === 'entries') {
       index = new EntryIndex(await entries.list());
       agent?.instances.entriesChanged();
     } else if (await authorities.refresh()) agent?.instances.bundleChanged();
   };
-  const recorder = new BatchRecorder(
-    (batch) => insertIssuances(database, batch),
-    RECORDER_LIMITS,
-    () => performance.now(),
-  );
+  const recorder = new BatchRecorder(recording.insert, RECORDER_LIMITS, () => performance.now());
   stack.defer(() => recorder.close());
-  observe(metrics, { probe, recorder, authorities, clock });
+  observe(metrics, { probe, recording, authorities, keys }, recorder);
   stack.use(
     scheduleUpkeep({
       apply,
@@ -254,12 +266,15 @@ async function untilDatabaseAnswers(
   }
 }
 
-function readinessOf(
-  started: boolean,
-  probe: DatabaseProbe,
-  authorities: Authorities,
-  keys: KeyStore,
-): Readiness {
+/** What there is to find out whether this server can issue. */
+interface Checked {
+  readonly probe: DatabaseProbe;
+  readonly recording: RecordingWatch;
+  readonly authorities: Authorities;
+  readonly keys: KeyStore;
+}
+
+function readinessOf(started: boolean, { probe, recording, authorities, keys }: Checked): Readiness {
   let authority = 'an issuing CA signs';
   let canSign = true;
   try {
@@ -271,23 +286,21 @@ function readinessOf(
   const checks = [
     { name: 'start', ok: started, detail: started ? 'everything is up' : 'the server is starting' },
     { name: 'database', ok: probe.problem === null, detail: probe.problem ?? 'it answers' },
+    { name: 'recording', ok: recording.problem === null, detail: recording.problem ?? 'nothing failed' },
     { name: 'authority', ok: canSign, detail: authority },
     { name: 'keys', ok: keys.problem === null, detail: keys.problem ?? 'they can be used' },
   ];
   return { ready: checks.every(({ ok }) => ok), checks };
 }
 
-interface Observed {
-  readonly probe: DatabaseProbe;
-  readonly recorder: BatchRecorder;
-  readonly authorities: Authorities;
-  readonly clock: Clock;
-}
-
 /** Metrics that show a state, taken when they are asked for. */
-function observe(metrics: Metrics, { probe, recorder, authorities }: Observed): void {
+function observe(
+  metrics: Metrics,
+  { probe, recording, authorities }: Checked,
+  recorder: BatchRecorder,
+): void {
   metrics.beforeScrape(() => {
-    metrics.databaseUp.set(probe.problem === null ? 1 : 0);
+    metrics.databaseUp.set(probe.problem === null && recording.problem === null ? 1 : 0);
     metrics.recordQueueLength.set(recorder.queued);
     metrics.authorityExpiry.reset();
     for (const { id, kind, state, notAfter } of authorities.list())
