@@ -1,12 +1,9 @@
-import { generateKeyPair } from 'node:crypto';
-import { promisify } from 'node:util';
+import { generateKeyPairSync } from 'node:crypto';
 import type { Attestation } from '../attestation/attestation.ts';
 import type { Issue } from '../ca/issue-request.ts';
 import type { X509Svid } from '../delivery/holdings.ts';
 import type { Grant } from '../policy/entry.ts';
 import { buildCsr } from '../x509/build-csr.ts';
-
-const generate = promisify(generateKeyPair);
 
 /**
  * The agent's part of an issuance: a new P-256 key, which never leaves this process but to its workload, and a
@@ -17,7 +14,9 @@ export function createSvidIssuer(
   node: string,
 ): (grant: Grant, attestation: Attestation) => Promise<X509Svid> {
   return async (grant, attestation) => {
-    const keyPair = await generate('ec', { namedCurve: 'P-256' });
+    // At once, in 20 µs: while the thread pool makes keys, OpenSSL reads and writes others at half its speed, and a
+    // leaf takes 520 µs of CPU time instead of 360.
+    const keyPair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const svid = await issue({
       csr: buildCsr(keyPair),
       grant,
