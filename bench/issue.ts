@@ -45,7 +45,7 @@ export async function run(args: string[]): Promise<void> {
   );
 }
 
-const HEADER = ['', 'a second', 'Node µs', 'PostgreSQL µs', '× signature', 'p99 ms'];
+const HEADER = ['', 'a second', 'Node µs', 'PostgreSQL µs', '× signature', 'p99 ms', "others' CPUs"];
 
 interface Row {
   readonly name: string;
@@ -100,6 +100,7 @@ function cellsOf(measured: readonly Measured[][]): (row: Row, at: number) => (st
     const ratios = repeats.map(
       ({ nodeMicros }, repeat) => nodeMicros / (measured[0]?.[repeat]?.nodeMicros ?? Number.NaN),
     );
-    return [name, of('perSecond'), of('nodeMicros'), of('postgresMicros'), median(ratios), of('p99Ms')];
+    const costs = [of('nodeMicros'), of('postgresMicros'), median(ratios)];
+    return [name, of('perSecond'), ...costs, of('p99Ms'), of('othersCpus')];
   };
 }

@@ -3,10 +3,26 @@ import { readdirSync, readFileSync } from 'node:fs';
 /** USER_HZ, in which /proc counts: 100 on every Linux that Node runs on. */
 const MICROS_PER_TICK = 10_000;
 
-/** CPU time of this process, all its threads, user and system, since it began. Microseconds. */
-export function nodeCpuMicros(): number {
-  const { user, system } = process.cpuUsage();
-  return user + system;
+/** CPU time, user and system, over a stretch of time. */
+export interface CpuUse {
+  /** Of this process, all its threads. */
+  readonly nodeMicros: number;
+  readonly postgresMicros: number;
+  /** How many CPUs all other processes had on average: what they had, we hadn't. */
+  readonly othersCpus: number;
+}
+
+/** Begins to measure; the function that it returns tells what was used since. */
+export function startCpuMeter(postgresCpuMicros: () => number): () => CpuUse {
+  const begin = performance.now();
+  const [node, postgres, machine] = [nodeCpuMicros(), postgresCpuMicros(), machineCpuMicros()];
+  return () => {
+    const nodeMicros = nodeCpuMicros() - node;
+    const postgresMicros = postgresCpuMicros() - postgres;
+    const othersMicros = machineCpuMicros() - machine - nodeMicros - postgresMicros;
+    const elapsedMicros = (performance.now() - begin) * 1000;
+    return { nodeMicros, postgresMicros, othersCpus: Math.max(0, othersMicros / elapsedMicros) };
+  };
 }
 
 /**
@@ -48,4 +64,19 @@ function statOf(pid: number): number[] {
   } catch {
     return [];
   }
+}
+
+function nodeCpuMicros(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
+/** Of everything on this machine since it booted (proc_stat(5)). */
+function machineCpuMicros(): number {
+  const [, user = 0, nice = 0, system = 0, , , irq = 0, softIrq = 0] = readFileSync('/proc/stat', 'latin1')
+    .split('\n', 1)
+    .join('')
+    .split(/ +/)
+    .map(Number);
+  return (user + nice + system + irq + softIrq) * MICROS_PER_TICK;
 }

@@ -1,12 +1,9 @@
-import { nodeCpuMicros } from './cpu.ts';
+import { type CpuUse, startCpuMeter } from './cpu.ts';
 import { percentile } from './table.ts';
 
-/** What one stretch of load cost. */
-export interface Measured {
+/** What one stretch of load cost; the CPU time is an operation's. */
+export interface Measured extends CpuUse {
   readonly perSecond: number;
-  /** CPU time an operation, of this process and of PostgreSQL. */
-  readonly nodeMicros: number;
-  readonly postgresMicros: number;
   /** From an operation's begin to its end. */
   readonly p99Ms: number;
 }
@@ -24,7 +21,7 @@ export async function load(
 ): Promise<Measured> {
   const latencies: number[] = [];
   const begin = performance.now();
-  const [node, postgres] = [nodeCpuMicros(), postgresCpuMicros()];
+  const used = startCpuMeter(postgresCpuMicros);
   const end = begin + seconds * 1000;
   let number = 0;
   const caller = async (): Promise<void> => {
@@ -36,8 +33,7 @@ export async function load(
   await Promise.all(Array.from({ length: concurrency }, caller));
   return {
     perSecond: (number * 1000) / (performance.now() - begin),
-    nodeMicros: (nodeCpuMicros() - node) / number,
-    postgresMicros: (postgresCpuMicros() - postgres) / number,
+    ...ofEach(used(), number),
     p99Ms: percentile(latencies, 0.99),
   };
 }
@@ -46,15 +42,14 @@ export async function load(
 export function loadAtOnce(operation: () => unknown, seconds: number): Measured {
   const OPERATIONS_BETWEEN_LOOKS = 100;
   const begin = performance.now();
-  const node = nodeCpuMicros();
+  const used = startCpuMeter(() => 0);
   let number = 0;
   while (performance.now() < begin + seconds * 1000)
     for (let i = 0; i < OPERATIONS_BETWEEN_LOOKS; i++, number++) operation();
   const elapsedMs = performance.now() - begin;
-  return {
-    perSecond: (number * 1000) / elapsedMs,
-    nodeMicros: (nodeCpuMicros() - node) / number,
-    postgresMicros: 0,
-    p99Ms: Number.NaN,
-  };
+  return { perSecond: (number * 1000) / elapsedMs, ...ofEach(used(), number), p99Ms: Number.NaN };
+}
+
+function ofEach({ nodeMicros, postgresMicros, othersCpus }: CpuUse, operations: number): CpuUse {
+  return { nodeMicros: nodeMicros / operations, postgresMicros: postgresMicros / operations, othersCpus };
 }

@@ -1,16 +1,13 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Acknowledgements } from './acknowledgements.ts';
-import { nodeCpuMicros } from './cpu.ts';
+import { type CpuUse, startCpuMeter } from './cpu.ts';
 import { percentile } from './table.ts';
 
 /** What a change for many proxies cost, from the change to the last ACK. */
-export interface Stage {
+export interface Stage extends CpuUse {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly lastMs: number;
-  /** CPU time, of this process and of PostgreSQL. */
-  readonly nodeMicros: number;
-  readonly postgresMicros: number;
   /** The longest for which the event loop, and so everybody else, had to wait. */
   readonly longestStallMs: number;
 }
@@ -24,18 +21,17 @@ export async function measureStage(
 ): Promise<Stage> {
   const stalls = monitorEventLoopDelay({ resolution: 1 });
   stalls.enable();
-  const [node, postgres] = [nodeCpuMicros(), postgresCpuMicros()];
+  const used = startCpuMeter(postgresCpuMicros);
   const acknowledged = acknowledgements.next(expected);
   const begin = performance.now();
   change();
   const latencies = (await acknowledged).map((at) => at - begin);
   stalls.disable();
   return {
+    ...used(),
     p50Ms: percentile(latencies, 0.5),
     p99Ms: percentile(latencies, 0.99),
     lastMs: Math.max(...latencies),
-    nodeMicros: nodeCpuMicros() - node,
-    postgresMicros: postgresCpuMicros() - postgres,
     longestStallMs: stalls.max / 1e6,
   };
 }
