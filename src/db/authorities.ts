@@ -5,20 +5,34 @@ import type {
   AuthorityStore,
   AuthorityTransaction,
   NewAuthority,
+  RevokedCertificate,
   StoredAuthority,
   StoredCrl,
 } from '../ca/authority-store.ts';
 import type { KeyAlgorithm } from '../ca/signer.ts';
 import { CarnetError } from '../errors.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
+import type { Denial } from '../revocation/denial.ts';
 import type { Consumer, Outstanding } from '../rotation/fleet.ts';
 import type { NewRotation, Rotation, RotationChange } from '../rotation/rotation.ts';
+import type { CrlEntry } from '../x509/crl.ts';
+import type { RevocationReason } from '../x509/revocation-reason.ts';
 import { listConsumers, outstandingOf } from './consumers.ts';
 import type { Database, Queryable } from './database.ts';
 import { insertIssuances } from './issuances.ts';
 import { notify, type Topic } from './listen.ts';
 import { takeLock } from './locks.ts';
 import { insertEvents } from './operator-events.ts';
+import {
+  findIssuance,
+  insertDenial,
+  liftDenial,
+  listDenials,
+  listRevoked,
+  type NewDenial,
+  revokeCertificate,
+  revokeMatching,
+} from './revocations.ts';
 import { insertRotation, listRotations, rotatedSince, updateRotation } from './rotations.ts';
 
 interface AuthorityRow {
@@ -154,11 +168,17 @@ class Changes implements AuthorityTransaction {
     );
   }
 
+  /**
+   * Sequences grow with the seconds since the epoch, so that after the restore of an older database none comes a second
+   * time: what a proxy acknowledged of a future that is lost never counts for what is published then.
+   */
   async publishBundle(rootIds: readonly string[], crlAuthorityIds: readonly string[]): Promise<number> {
     if (rootIds.length === 0) throw new CarnetError('invalid_argument', 'a trust bundle needs a root');
     const [row] = await this.#tx.query<{ sequence: string }>(
       `INSERT INTO trust_bundle (sequence, root_ids, x509_authorities, crl_ids, crls)
-       SELECT (SELECT coalesce(max(sequence), 0) + 1 FROM trust_bundle), $1, roots.certificates, $2, latest.crls
+       SELECT greatest((SELECT coalesce(max(sequence), 0) + 1 FROM trust_bundle),
+           floor(extract(epoch FROM statement_timestamp()))::bigint), $1, roots.certificates, $2,
+         latest.crls
        FROM (SELECT array_agg(certificate ORDER BY position) AS certificates
              FROM unnest($1::text[]) WITH ORDINALITY AS given (id, position) JOIN authority USING (id)) AS roots,
             (SELECT coalesce(array_agg(newest.crl ORDER BY position), '{}') AS crls
@@ -192,6 +212,36 @@ class Changes implements AuthorityTransaction {
 
   rotations(): Promise<Rotation[]> {
     return listRotations(this.#tx);
+  }
+
+  denials(): Promise<Denial[]> {
+    return listDenials(this.#tx);
+  }
+
+  insertDenial(denial: NewDenial): Promise<number> {
+    this.topics.add('denials');
+    return insertDenial(this.#tx, denial);
+  }
+
+  liftDenial(id: number): Promise<void> {
+    this.topics.add('denials');
+    return liftDenial(this.#tx, id);
+  }
+
+  revokeMatching(denialId: number, reasonCode: RevocationReason): Promise<{ authorityId: string }[]> {
+    return revokeMatching(this.#tx, denialId, reasonCode);
+  }
+
+  revokeCertificate(revoked: RevokedCertificate): Promise<void> {
+    return revokeCertificate(this.#tx, revoked);
+  }
+
+  revoked(authorityId: string): Promise<CrlEntry[]> {
+    return listRevoked(this.#tx, authorityId);
+  }
+
+  issuance(serial: string): Promise<{ identity: string; instance: string | null } | undefined> {
+    return findIssuance(this.#tx, serial);
   }
 
   rotatedSince(kind: Rotation['kind'], time: Date): Promise<boolean> {

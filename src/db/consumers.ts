@@ -32,6 +32,11 @@ interface UnreportedRow {
 const COLUMNS = `instance, node, names, identities, streams, gone, acknowledges, bundle_sent, bundle_sent_at,
   bundle_acknowledged, bundle_observed, authorities, holds_until, problem`;
 const WRITTEN = COLUMNS.replace('instance, node, ', 'instance, ');
+/** 0 for a bundle that the database knows nothing of: an older one was restored, and what followed then is lost. */
+const READ = COLUMNS.replaceAll(
+  /\bbundle_(sent|acknowledged|observed)\b/g,
+  'CASE WHEN $& > (SELECT max(sequence) FROM trust_bundle) THEN 0 ELSE $& END AS $&',
+);
 const EXCLUDED = WRITTEN.replace(/\w+/g, 'EXCLUDED.$&');
 
 /** What one agent stores of its instances. An agent is named by its node and its socket. */
@@ -111,7 +116,7 @@ export async function pruneConsumers(database: Queryable): Promise<void> {
 /** The whole fleet, by instance; of one node where it is given. */
 export async function listConsumers(database: Queryable, node?: string): Promise<Consumer[]> {
   const rows = await database.query<ConsumerRow>(
-    `SELECT ${COLUMNS} FROM consumer WHERE $1::text IS NULL OR node = $1 ORDER BY instance, agent`,
+    `SELECT ${READ} FROM consumer WHERE $1::text IS NULL OR node = $1 ORDER BY instance, agent`,
     [node ?? null],
   );
   return rows.map(consumerOf);

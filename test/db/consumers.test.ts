@@ -57,6 +57,35 @@ test.serial(
   },
 );
 
+test.serial(
+  'an acknowledgement of a bundle that came after a restored backup counts for nothing',
+  async (t) => {
+    await database.query(
+      "INSERT INTO trust_bundle (sequence, root_ids, x509_authorities) VALUES (4, '{}', '{}'), (7, '{}', '{}')",
+    );
+    await store.write({
+      records: [
+        consumer('process:1', { bundleSent: 9, bundleAcknowledged: 7 }),
+        consumer('process:2', { bundleSent: 8, bundleAcknowledged: 8, bundleObserved: 8 }),
+        consumer('process:3', { bundleSent: null, bundleAcknowledged: null }),
+      ],
+      ended: [],
+    });
+    t.deepEqual(
+      (await listConsumers(database)).map((one) => [
+        one.bundleSent,
+        one.bundleAcknowledged,
+        one.bundleObserved,
+      ]),
+      [
+        [0, 7, null],
+        [0, 0, 0],
+        [null, null, null],
+      ],
+    );
+  },
+);
+
 test.serial('a thousand instances are one statement', async (t) => {
   const records = Array.from({ length: 1000 }, (_, i) => consumer(`process:${i}`));
   await store.write({ records, ended: [] });
