@@ -7,6 +7,10 @@ import { defineRoute, type Route } from './route.ts';
 const ProxyResourceBody = z
   .strictObject({
     name: z.string(),
+    version_kept: z
+      .string()
+      .nullable()
+      .meta({ description: 'What it said, when it connected, that it had already; unverified' }),
     version_sent: z.string().nullable(),
     sent_at: Time.nullable(),
     version_acknowledged: z.string().nullable(),
@@ -82,6 +86,7 @@ function resourceBody(resource: ProxyResource): z.input<typeof ProxyResourceBody
   const { lastError } = resource;
   return {
     name: resource.name,
+    version_kept: resource.versionKept,
     version_sent: resource.versionSent,
     sent_at: millisOrNull(resource.sentAt),
     version_acknowledged: resource.versionAcknowledged,

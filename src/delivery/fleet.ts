@@ -184,6 +184,7 @@ export class Fleet {
       named: ({ id }) => {
         stream.node = id;
       },
+      kept: () => undefined,
       sent: (name, version, expiresAt) => {
         const svid = holder.current().svids.find(({ serial }) => serial === version);
         if (svid !== undefined) member.sentCertificate(stream, name, svid, clock());

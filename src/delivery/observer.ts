@@ -2,6 +2,8 @@
 export interface StreamObserver {
   /** Envoy's `node.id` or its like, once known. Untrusted text: it names nothing but itself. */
   named(node: { id: string; cluster: string; userAgent: string }): void;
+  /** At its beginning the proxy said that it has this version already. Untrusted, as nobody here sent it. */
+  kept(name: string, version: string): void;
   /** A version of a resource went out. `expiresAt` is the certificate's end, null for a bundle. */
   sent(name: string, version: string, expiresAt: Date | null): void;
   /** The proxy said that it accepted this version. */
@@ -22,6 +24,10 @@ export function observedByBoth(one: StreamObserver, other: StreamObserver): Stre
     named: (node) => {
       one.named(node);
       other.named(node);
+    },
+    kept: (name, version) => {
+      one.kept(name, version);
+      other.kept(name, version);
     },
     sent: (name, version, expiresAt) => {
       one.sent(name, version, expiresAt);

@@ -4,6 +4,8 @@ import type { StreamObserver } from './observer.ts';
 /** What one stream holds of one resource. Times are milliseconds since the epoch. */
 export interface ProxyResource {
   readonly name: string;
+  /** What it had already when it connected, by its own word. */
+  readonly versionKept: string | null;
   readonly versionSent: string | null;
   readonly sentAt: number | null;
   readonly versionAcknowledged: string | null;
@@ -77,6 +79,7 @@ export class Proxies {
           userAgent: node.userAgent,
         };
       },
+      kept: (name, version) => change(name, { versionKept: version }),
       sent: (name, version, expiresAt) =>
         change(name, {
           versionSent: version,
@@ -115,6 +118,7 @@ export class Proxies {
 function empty(name: string): ProxyResource {
   return {
     name,
+    versionKept: null,
     versionSent: null,
     sentAt: null,
     versionAcknowledged: null,

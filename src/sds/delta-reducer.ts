@@ -3,7 +3,7 @@ import {
   availableOf,
   checkNames,
   EMPTY_SUBSCRIPTION,
-  MAX_VERSION_LENGTH,
+  isPlausible,
   noteWaiting,
   type Report,
   type Sent,
@@ -98,17 +98,15 @@ function ask(
 ): { subscription: Subscription; reports: Report[] } {
   const sent = new Map<string, Sent | null>(subscription.sent);
   for (const name of unsubscribe) sent.delete(name);
+  const reports: Report[] = [];
   for (const name of subscribe) {
     const version = kept.get(name) ?? '';
-    const plausible = version !== '' && version.length <= MAX_VERSION_LENGTH;
-    sent.set(name, plausible ? { version, nonce: '', answer: 'open' } : null);
+    sent.set(name, isPlausible(version) ? { version, nonce: '', answer: 'open' } : null);
+    if (isPlausible(version)) reports.push({ kind: 'kept', name, version });
   }
   checkNames(sent.keys());
-  const dropped = [...subscription.sent.keys()].filter((name) => !sent.has(name));
-  return {
-    subscription: { ...subscription, sent },
-    reports: dropped.map((name) => ({ kind: 'dropped', name })),
-  };
+  for (const name of subscription.sent.keys()) if (!sent.has(name)) reports.push({ kind: 'dropped', name });
+  return { subscription: { ...subscription, sent }, reports };
 }
 
 function respond(before: DeltaState, resources: Resources, told: readonly Report[]): DeltaReduction {

@@ -150,6 +150,9 @@ export class SecretStream<Message, State extends AnyState, Request, Response> {
   #report(report: Report): void {
     const { observer, metrics } = this.#around;
     switch (report.kind) {
+      case 'kept':
+        observer.kept(report.name, report.version);
+        break;
       case 'sent':
         observer.sent(report.name, report.version, report.expiresAt);
         metrics.pushed();

@@ -3,6 +3,7 @@ import {
   availableOf,
   checkNames,
   EMPTY_SUBSCRIPTION,
+  isPlausible,
   MAX_VERSION_LENGTH,
   noteWaiting,
   type Report,
@@ -92,7 +93,17 @@ function respondTo(
   checkNames(new Set(request.names));
   const answered = settle(state.subscription, request.nonce, errorOf(state, request));
   const { subscription, reports } = ask(answered.subscription, request.names);
-  return respond({ ...state, subscription }, resources, [...answered.reports, ...reports]);
+  const before = [...keptReports(state, request), ...answered.reports, ...reports];
+  return respond({ ...state, subscription }, resources, before);
+}
+
+/** What a proxy says at first that it has: of one name alone, as the version of several says nothing of each. */
+function keptReports({ subscription }: StreamState, request: StreamEvent & { kind: 'request' }): Report[] {
+  const { names, version } = request;
+  const [name, ...others] = names;
+  if (subscription.sent.size > 0 || subscription.nonce > 0 || name === undefined || others.length > 0)
+    return [];
+  return isPlausible(version) ? [{ kind: 'kept', name, version }] : [];
 }
 
 /** Why a response was refused; null if it was not. A proxy that keeps another version refused it without a word. */

@@ -27,6 +27,7 @@ export interface Sent {
 
 /** What happened, for the {@link StreamObserver}; the kinds are its methods. */
 export type Report =
+  | { readonly kind: 'kept'; readonly name: string; readonly version: string }
   | {
       readonly kind: 'sent';
       readonly name: string;
@@ -49,6 +50,11 @@ export const MAX_NAMES_LENGTH = 32 * 1024;
 
 /** Longer than any version of ours: what claims to be one and isn't need not be remembered. */
 export const MAX_VERSION_LENGTH = 64;
+
+/** Whether a proxy's word for what it has can be a version of ours. */
+export function isPlausible(version: string): boolean {
+  return version !== '' && version.length <= MAX_VERSION_LENGTH;
+}
 
 /** Throws `invalid_argument` for a name, or names together, past the limits. */
 export function checkNames(names: Iterable<string>): void {

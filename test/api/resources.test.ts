@@ -243,6 +243,7 @@ test('proxies are shown with what they were sent, said and wait for', async (t) 
       resources: [
         {
           name: 'default',
+          version_kept: null,
           version_sent: '7',
           sent_at: '2026-03-10T12:00:00.000Z',
           version_acknowledged: '6',

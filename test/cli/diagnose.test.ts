@@ -96,6 +96,7 @@ for (const [title, authorities, expected] of [
 
 const HELD: ProxyResourceBody = {
   name: 'default',
+  version_kept: null,
   version_sent: '2',
   sent_at: at(-DAY_MS),
   version_acknowledged: '2',

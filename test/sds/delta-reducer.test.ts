@@ -120,6 +120,10 @@ test('what a proxy kept from an earlier stream is not sent while it is current, 
   });
   t.deepEqual(stream.last(), { nonce: '1', held: { ROOTCA: 'b2' }, removed: [] });
   t.deepEqual(stream.reported('acknowledged'), [{ kind: 'acknowledged', name: 'default', version: 'a1' }]);
+  t.deepEqual(stream.reported('kept'), [
+    { kind: 'kept', name: 'default', version: 'a1' },
+    { kind: 'kept', name: 'ROOTCA', version: 'b1' },
+  ]);
   stream.taken();
   stream.world.versions.set('default', 'a2');
   stream.changed();

@@ -67,6 +67,7 @@ export async function serve(
     callerOf: (call) => callerOf(callers, String(call.metadata.get('caller')[0])),
     observe: () => ({
       named: tell('named'),
+      kept: tell('kept'),
       sent: tell('sent'),
       acknowledged: tell('acknowledged'),
       rejected: tell('rejected'),

@@ -13,6 +13,7 @@ const service = addSecretDiscoveryService(server, {
   callerOf: () => holder,
   observe: () => ({
     named: () => undefined,
+    kept: () => undefined,
     sent: () => undefined,
     acknowledged: () => undefined,
     rejected: () => undefined,

@@ -36,6 +36,23 @@ test('takes any nonce in the first request of a stream: some proxies keep one fr
   t.deepEqual(stream.reported('rejected'), []);
 });
 
+test('tells what a proxy had already, from the first request of a stream for one name (xDS, reconnection)', (t) => {
+  const stream = new Stream({ default: 'a1', ROOTCA: 'b1' });
+  stream.send({ names: ['default'], version: 'a0' });
+  t.deepEqual(stream.reported('kept'), [{ kind: 'kept', name: 'default', version: 'a0' }]);
+  stream.send({ names: ['default'], version: 'a1', nonce: '1' });
+  t.is(stream.reported('kept').length, 1);
+  for (const [names, version] of [
+    [['default', 'ROOTCA'], 'digest'],
+    [['default'], ''],
+    [['default'], 'x'.repeat(65)],
+  ] as const) {
+    const other = new Stream({ default: 'a1', ROOTCA: 'b1' });
+    other.send({ names: [...names], version });
+    t.deepEqual(other.reported('kept'), []);
+  }
+});
+
 test('names the only resource by its version, and several by a digest of all', (t) => {
   const one = new Stream({ default: 'a1' });
   one.ask(['default']);
