@@ -21,10 +21,13 @@ export const OID = {
   basicConstraints: '2.5.29.19',
   authorityKeyIdentifier: '2.5.29.35',
   extKeyUsage: '2.5.29.37',
+  nameConstraints: '2.5.29.30',
   // RFC 5280 §5.2.3, §5.3.1
   crlNumber: '2.5.29.20',
   reasonCode: '2.5.29.21',
   // RFC 5280 §4.2.1.12
   serverAuth: '1.3.6.1.5.5.7.3.1',
   clientAuth: '1.3.6.1.5.5.7.3.2',
+  // RFC 2985 §5.4.2
+  extensionRequest: '1.2.840.113549.1.9.14',
 } as const;
