@@ -1,9 +1,13 @@
 import test from 'ava';
+import type { CreatedAuthority } from '../../src/ca/create-authority.ts';
+import { nextCrl } from '../../src/ca/crl.ts';
 import { Secret } from '../../src/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts';
 import { Any } from '../../src/gen/google/protobuf/any.ts';
 import { parseSpiffeId } from '../../src/identity/spiffe-id.ts';
+import type { TrustBundle } from '../../src/identity/trust-bundle.ts';
 import { SECRET_TYPE } from '../../src/sds/encode.ts';
 import { resourcesOf } from '../../src/sds/resources.ts';
+import { createAuthorities } from '../ca/authorities.ts';
 import { bundle, svid, TestHolder } from './holder.ts';
 
 const web = svid();
@@ -56,6 +60,42 @@ test('a bundle without roots is withheld: with an empty trusted_ca Envoy would v
   t.is(empty.get('spiffe://carnet.local'), undefined);
 });
 
+test('the bundle carries every CRL under the only label that Envoy reads, and the whole chain is checked', async (t) => {
+  const { root, issuing, bundleOf } = await authoritiesWithCrls();
+  const context = contextOf(bundleOf([root], [root, issuing]));
+  const pem = pemOf(context?.crl?.specifier);
+  t.deepEqual(
+    [...pem.matchAll(/-----BEGIN ([^-]+)-----/g)].map(([, label]) => label),
+    ['X509 CRL', 'X509 CRL'],
+  );
+  t.false(context?.onlyVerifyLeafCertCrl);
+});
+
+test('where a root has no CRL only the leaf is checked, or Envoy would refuse everyone', async (t) => {
+  const { root, other, issuing, bundleOf } = await authoritiesWithCrls();
+  t.true(contextOf(bundleOf([root], [issuing]))?.onlyVerifyLeafCertCrl);
+  t.true(contextOf(bundleOf([root, other], [root, issuing]))?.onlyVerifyLeafCertCrl);
+  t.false(contextOf(bundleOf([root, other], [other, root, issuing]))?.onlyVerifyLeafCertCrl);
+});
+
+test('a new CRL alone is a new version', async (t) => {
+  const { root, issuing, bundleOf } = await authoritiesWithCrls();
+  const before = bundleOf([root], [root, issuing]);
+  const { crl } = await nextCrl(issuing.signing, issuing.crl, [], Date.now(), 30);
+  const after = { ...before, crls: [root.crl.crl, crl] };
+  const [old, same, fresh] = [before, { ...before }, after].map(
+    (one) => resourcesOf({ ...holdings, bundle: one }).get('ROOTCA')?.version,
+  );
+  t.is(same, old);
+  t.not(fresh, old);
+});
+
+test('without any CRL none is checked', (t) => {
+  const context = contextOf(roots);
+  t.is(context?.crl, undefined);
+  t.false(context?.onlyVerifyLeafCertCrl);
+});
+
 test('a bundle is encoded once for all who share it, and a certificate once', (t) => {
   const one = new TestHolder({ svids: [web], bundle: roots });
   const other = new TestHolder({ svids: [web, api], bundle: roots });
@@ -71,6 +111,32 @@ test('the same bundle has the same version in another process; other roots or an
   t.not(versionOf({ sequence: 8 }), versionOf({}));
   t.not(versionOf({ x509Authorities: [...copies, ...bundle(1).x509Authorities] }), versionOf({}));
 });
+
+/** Two roots, and an issuing CA of the first, each with its first CRL. */
+async function authoritiesWithCrls() {
+  const withCrl = async ({ signing }: CreatedAuthority) => ({
+    signing,
+    crl: await nextCrl(signing, null, [], Date.now(), 30),
+  });
+  const [first, second] = [await createAuthorities('ec-p256'), await createAuthorities('ec-p256')];
+  const [root, other, issuing] = [
+    await withCrl(first.root),
+    await withCrl(second.root),
+    await withCrl(first.issuing),
+  ];
+  type One = typeof root;
+  const bundleOf = (trusted: readonly One[], revoking: readonly One[]) =>
+    bundle(7, {
+      x509Authorities: trusted.map(({ signing }) => signing.certificate),
+      crls: revoking.map(({ crl }) => crl.crl),
+    });
+  return { root, other, issuing, bundleOf };
+}
+
+function contextOf(trusted: TrustBundle) {
+  const { type } = secretOf(resourcesOf({ ...holdings, bundle: trusted }).get('ROOTCA')?.encoded);
+  return type?.$case === 'validationContext' ? type.value : undefined;
+}
 
 function secretOf(encoded: Uint8Array | undefined): Secret {
   const { typeUrl, value } = Any.decode(encoded ?? new Uint8Array());
