@@ -9,6 +9,7 @@ import { exitCodeOf, reportError } from './cli/exit.ts';
 import { fetchCommand } from './cli/fetch.ts';
 import { keysCommand } from './cli/keys.ts';
 import { proxiesCommand } from './cli/proxies.ts';
+import { revokeCommand } from './cli/revoke.ts';
 import { rootCommand } from './cli/root.ts';
 import { serverCommand } from './cli/server.ts';
 import { tokenCommand } from './cli/token.ts';
@@ -22,6 +23,7 @@ const program = new Command('carnet')
   .addCommand(entryCommand())
   .addCommand(proxiesCommand())
   .addCommand(rootCommand())
+  .addCommand(revokeCommand())
   .addCommand(auditCommand())
   .addCommand(tokenCommand())
   .addCommand(envoyCommand())

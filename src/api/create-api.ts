@@ -20,10 +20,12 @@ import { isLocalHost } from './local-host.ts';
 import { openApiRoute } from './openapi.ts';
 import { proxyRoutes } from './proxies.ts';
 import { answerEvery } from './respond.ts';
+import { type Revocations, revocationRoutes } from './revocations.ts';
 import { type Rotations, rotationRoutes } from './rotations.ts';
 import type { Route } from './route.ts';
 import type { TokenStore } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
+import { unrecordedRoutes } from './unrecorded.ts';
 
 export interface ApiDependencies {
   readonly trustDomain: TrustDomain;
@@ -32,6 +34,7 @@ export interface ApiDependencies {
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
   readonly rotations: Rotations;
+  readonly revocations: Revocations;
   readonly proxies: () => readonly ProxyView[];
   readonly bundle: () => TrustBundle | undefined;
   readonly readiness: () => Readiness;
@@ -68,7 +71,9 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
     ...issuanceRoutes(dependencies.issuances, trustDomain),
     ...authorityRoutes(dependencies.authorities),
     ...rotationRoutes(dependencies.rotations),
+    ...revocationRoutes(dependencies.revocations),
     ...proxyRoutes(dependencies.proxies),
+    ...unrecordedRoutes(dependencies),
     ...bundleRoutes(dependencies.bundle),
     ...tokenRoutes({ tokens, clock, revoked: (id) => authenticator.forget(id) }),
     ...healthRoutes(dependencies.readiness, dependencies.metrics),

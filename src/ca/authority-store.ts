@@ -1,10 +1,14 @@
 import type { Issuance } from '../audit/issuance.ts';
 import type { OperatorEvent } from '../audit/operator-event.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
+import type { Denial } from '../revocation/denial.ts';
 import type { Consumer, Outstanding } from '../rotation/fleet.ts';
 import type { NewRotation, Rotation, RotationChange } from '../rotation/rotation.ts';
+import type { CrlEntry } from '../x509/crl.ts';
+import type { RevocationReason } from '../x509/revocation-reason.ts';
 import type { Authority, AuthorityState } from './authority.ts';
 import type { KeyAlgorithm } from './signer.ts';
+import type { UpstreamRequest } from './upstream-request.ts';
 
 export interface StoredAuthority extends Authority {
   readonly keyAlgorithm: KeyAlgorithm;
@@ -14,6 +18,8 @@ export interface StoredAuthority extends Authority {
   readonly keyReference: string | null;
   /** A new root signed by the old one, for verifiers out of our reach; DER. */
   readonly crossCertificate: Uint8Array | null;
+  /** Of an issuing CA that is not signed by its root itself: from its issuer up to, and without, the root. DER. */
+  readonly intermediates: readonly Uint8Array[];
   /** Sequence of the first bundle that had this root, or this CA's CRL; null before. */
   readonly publishedSequence: number | null;
   readonly createdAt: Date;
@@ -44,6 +50,9 @@ export interface AuthorityTransaction {
   reseal(id: string, sealedKey: Uint8Array): Promise<void>;
   /** Removes the sealed key, for ever. */
   destroyKey(id: string): Promise<void>;
+  /** Our key that waits for an outside CA's answer; null for none. */
+  upstreamRequest(): Promise<UpstreamRequest | null>;
+  replaceUpstreamRequest(request: UpstreamRequest | null): Promise<void>;
   /** The latest CRL of each authority that has one. */
   crls(): Promise<StoredCrl[]>;
   insertCrl(crl: StoredCrl): Promise<void>;
@@ -54,6 +63,19 @@ export interface AuthorityTransaction {
   publishBundle(rootIds: readonly string[], crlAuthorityIds: readonly string[]): Promise<number>;
   /** Makes the next bundle of the same roots, and the latest CRLs of the same authorities. */
   republishBundle(): Promise<number>;
+  /** All denials, the lifted ones too. */
+  denials(): Promise<Denial[]>;
+  insertDenial(denial: Pick<Denial, 'identity' | 'instance' | 'node' | 'reason' | 'actor'>): Promise<number>;
+  /** Throws `not_found`. */
+  liftDenial(id: number): Promise<void>;
+  /** Revokes all that fits a denial, is valid and isn't revoked; returns who signed each. */
+  revokeMatching(denialId: number, reasonCode: RevocationReason): Promise<readonly { authorityId: string }[]>;
+  /** Revokes one certificate; done twice, it is done. */
+  revokeCertificate(revoked: RevokedCertificate): Promise<void>;
+  /** What the CRL of an authority must name. */
+  revoked(authorityId: string): Promise<CrlEntry[]>;
+  /** Whose certificate has this serial; undefined for none. */
+  issuance(serial: string): Promise<{ identity: string; instance: string | null } | undefined>;
   /** Open rotations, at most one of each kind. */
   rotations(): Promise<Rotation[]>;
   /** Whether a rotation of this kind was begun at or after this time, by the database's clock. */
@@ -65,6 +87,18 @@ export interface AuthorityTransaction {
   outstanding(authorityIds: readonly string[]): Promise<Outstanding>;
   record(issuance: Issuance): Promise<void>;
   event(event: OperatorEvent): Promise<void>;
+}
+
+/** One certificate that is revoked by name. */
+export interface RevokedCertificate {
+  /** Lower-case hex. */
+  readonly serial: string;
+  /** Who signed it, and whose CRL names it. */
+  readonly authorityId: string;
+  readonly notAfter: Date;
+  readonly reasonCode: RevocationReason;
+  readonly reason: string;
+  readonly actor: string;
 }
 
 export interface AuthorityStore {

@@ -5,32 +5,42 @@ import type { Database } from '../db/database.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { isRetryable } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { sweep } from '../revocation/revoke.ts';
 import { type ApplyOptions, applyPlan } from '../rotation/apply.ts';
 import type { Authorities } from '../rotation/authorities.ts';
 import { startScheduled } from '../rotation/operate.ts';
 import { plan } from '../rotation/plan.ts';
 import type { Rotation } from '../rotation/rotation.ts';
+import { LatenessLog } from './lateness-log.ts';
 
 export interface UpkeepOptions {
   readonly apply: ApplyOptions;
   readonly authorities: Authorities;
   readonly database: Database;
   readonly log: Logger;
+  /** When the last denial was made, milliseconds since the epoch. */
+  readonly youngestDenial: () => number;
   readonly rotationSchedules: Readonly<Record<Rotation['kind'], RotationSchedule>>;
 }
 
 /** Authorities are looked at this often: a lifetime of seconds must work as well as one of years. */
-const AUTHORITIES = '* * * * * *';
+const SECOND = '* * * * * *';
+const LATENESS = '*/5 * * * * *';
 const PARTITIONS = '17 3 * * *';
 const FLEET = '30 * * * * *';
 
 /** Wakes what is to be done by the clock. Every replica wakes; Postgres decides who acts. */
 export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
   const { log, database } = options;
+  const lateness = new LatenessLog(log);
   const tasks = [
-    schedule(AUTHORITIES, () => quietly(log, 'authorities', () => advanceRotations(options)), {
+    schedule(LATENESS, () =>
+      lateness.look(options.apply.clock(), options.authorities.list(), options.authorities.rotations()),
+    ),
+    schedule(SECOND, () => quietly(log, 'authorities', () => advanceRotations(options)), {
       noOverlap: true,
     }),
+    schedule(SECOND, () => quietly(log, 'revocations', () => sweepRevocations(options)), { noOverlap: true }),
     ...cronRotations(options),
     schedule(FLEET, () => quietly(log, 'fleet', () => pruneConsumers(database)), { noOverlap: true }),
     schedule(PARTITIONS, () => quietly(log, 'partitions', () => ensurePartitions(database)), {
@@ -66,6 +76,11 @@ async function startBySchedule(
 ): Promise<void> {
   const started = await startScheduled(apply, kind, firedAt);
   if (started) log.info({ kind }, 'a scheduled rotation begins');
+}
+
+async function sweepRevocations({ apply, youngestDenial, log }: UpkeepOptions): Promise<void> {
+  const count = await sweep(apply, youngestDenial());
+  if (count > 0) log.warn({ count }, 'leaves issued by a replica that had not heard of a denial are revoked');
 }
 
 function cronRotations(options: UpkeepOptions) {

@@ -16,7 +16,6 @@ import { type Attachment, Instances, type IssueFailure } from '../delivery/insta
 import { observedByBoth } from '../delivery/observer.ts';
 import { Proxies } from '../delivery/proxies.ts';
 import { errorCodeOf } from '../errors.ts';
-import type { Selector } from '../identity/selector.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -29,7 +28,7 @@ export interface AgentOptions {
   /** This node's name on record. */
   readonly node: string;
   readonly issue: Issue;
-  readonly grantsOf: (selectors: readonly Selector[]) => readonly Grant[];
+  readonly grantsOf: (attestation: Attestation) => readonly Grant[];
   readonly bundle: () => TrustBundle;
   /** Whether leaves of an authority are to be replaced now; by default as they age. */
   readonly isSuperseded?: (authority: string) => Superseded;

@@ -23,11 +23,14 @@ import { Listener, type Topic } from '../db/listen.ts';
 import { migrate } from '../db/migrate.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { DatabaseProbe } from '../db/probe.ts';
+import { findCrl, listDenials } from '../db/revocations.ts';
 import { PostgresTokenStore } from '../db/tokens.ts';
 import { CarnetError, isRetryable } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { createMetrics, type Metrics } from '../metrics.ts';
 import { EntryIndex } from '../policy/entry-index.ts';
+import { type Denial, denialOf } from '../revocation/denial.ts';
+import { liftDenial, revoke } from '../revocation/revoke.ts';
 import { type ApplyOptions, applyPlan, readSituation } from '../rotation/apply.ts';
 import { Authorities } from '../rotation/authorities.ts';
 import { requestStep, startOrResume } from '../rotation/operate.ts';
@@ -35,6 +38,7 @@ import { pictureOf } from '../rotation/picture.ts';
 import { prepareFirstStart } from './first-start.ts';
 import { countedIssue } from './measure.ts';
 import { openKeyStore } from './open-key-store.ts';
+import { refuseDenied } from './refuse-denied.ts';
 import { scheduleUpkeep } from './schedule.ts';
 import { type Agent, startAgent } from './start-agent.ts';
 
@@ -143,6 +147,12 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       startOrResume: (request) => startOrResume(apply, request),
       requestStep: (request) => requestStep(apply, request),
     },
+    revocations: {
+      revoke: (request) => revoke(apply, request),
+      lift: (id, actor) => liftDenial(apply, id, actor),
+      denials: () => listDenials(database),
+      crl: (authorityId) => findCrl(database, authorityId),
+    },
     proxies: () => agent?.proxies.list() ?? [],
     bundle: () => (authorities.list().length === 0 ? undefined : authorities.bundle()),
     readiness,
@@ -152,6 +162,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   stack.defer(() => http.close(HTTP_GRACE_MS));
 
   let index = new EntryIndex([]);
+  let denials: readonly Denial[] = [];
   await untilDatabaseAnswers(log, options.signal, async () => {
     await migrate({ url, ownerUrl: config.databaseOwnerUrl, log });
     await ensurePartitions(database);
@@ -160,12 +171,14 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     await authorities.refresh();
     await prepareFirstStart(dataDir.path, config.trustDomain, tokens, entries);
     index = new EntryIndex(await entries.list());
+    denials = await listDenials(database);
   });
   options.signal.throwIfAborted();
 
   const reload = async (topic: Topic): Promise<void> => {
-    if (topic === 'entries') {
-      index = new EntryIndex(await entries.list());
+    if (topic === 'entries' || topic === 'denials') {
+      if (topic === 'entries') index = new EntryIndex(await entries.list());
+      else denials = await listDenials(database);
       agent?.instances.entriesChanged();
     } else if (await authorities.refresh()) agent?.instances.bundleChanged();
   };
@@ -178,6 +191,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       authorities,
       database,
       log,
+      youngestDenial: () => denials.at(-1)?.createdAt.getTime() ?? Number.NEGATIVE_INFINITY,
       rotationSchedules: { root: config.rootRotation, issuing: config.issuingCaRotation },
     }),
   );
@@ -193,8 +207,14 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     const runningAgent = await startAgent({
       socket,
       node,
-      issue: countedIssue(issue, metrics),
-      grantsOf: (selectors) => index.authorize(selectors),
+      issue: countedIssue(
+        refuseDenied(issue, () => denials),
+        metrics,
+      ),
+      grantsOf: ({ selectors, instance }) =>
+        index
+          .authorize(selectors)
+          .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined),
       bundle: () => authorities.bundle(),
       isSuperseded: (authority) => authorities.isSuperseded(authority),
       fleet: new PostgresFleetStore(database, node, socket),
@@ -304,6 +324,6 @@ function observe(
     metrics.recordQueueLength.set(recorder.queued);
     metrics.authorityExpiry.reset();
     for (const { id, kind, state, notAfter } of authorities.list())
-      if (state !== 'retired') metrics.authorityExpiry.set({ kind, id }, notAfter.getTime() / 1000);
+      if (state !== 'retired') metrics.authorityExpiry.set({ kind, id, state }, notAfter.getTime() / 1000);
   });
 }

@@ -10,6 +10,7 @@ import type {
   StoredCrl,
 } from '../ca/authority-store.ts';
 import type { KeyAlgorithm } from '../ca/signer.ts';
+import type { UpstreamRequest } from '../ca/upstream-request.ts';
 import { CarnetError } from '../errors.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Denial } from '../revocation/denial.ts';
@@ -34,6 +35,7 @@ import {
   revokeMatching,
 } from './revocations.ts';
 import { insertRotation, listRotations, rotatedSince, updateRotation } from './rotations.ts';
+import { findUpstreamRequest, replaceUpstreamRequest } from './upstream-requests.ts';
 
 interface AuthorityRow {
   readonly id: string;
@@ -48,6 +50,7 @@ interface AuthorityRow {
   readonly created_at: Date;
   readonly key_reference: string | null;
   readonly cross_certificate: Buffer | null;
+  readonly intermediates: Buffer[];
   readonly published_sequence: string | null;
   readonly state_since: Date;
 }
@@ -116,8 +119,8 @@ class Changes implements AuthorityTransaction {
   async insert(authority: NewAuthority): Promise<void> {
     await this.#tx.query(
       `INSERT INTO authority (id, kind, state, parent_id, key_algorithm, certificate, sealed_key, not_before, not_after,
-         key_reference, cross_certificate)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+         key_reference, cross_certificate, intermediates)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
       [
         authority.id,
         authority.kind,
@@ -130,6 +133,7 @@ class Changes implements AuthorityTransaction {
         authority.notAfter,
         authority.keyReference,
         authority.crossCertificate,
+        authority.intermediates,
       ],
     );
     this.topics.add('authorities');
@@ -145,6 +149,14 @@ class Changes implements AuthorityTransaction {
 
   async destroyKey(id: string): Promise<void> {
     await this.#change(id, 'sealed_key = $2, key_reference = NULL', null);
+  }
+
+  upstreamRequest(): Promise<UpstreamRequest | null> {
+    return findUpstreamRequest(this.#tx);
+  }
+
+  replaceUpstreamRequest(request: UpstreamRequest | null): Promise<void> {
+    return replaceUpstreamRequest(this.#tx, request);
   }
 
   async crls(): Promise<StoredCrl[]> {
@@ -287,7 +299,7 @@ class Changes implements AuthorityTransaction {
 async function listAuthorities(database: Queryable): Promise<StoredAuthority[]> {
   const rows = await database.query<AuthorityRow>(
     `SELECT id, kind, state, parent_id, key_algorithm, certificate, sealed_key, not_before, not_after, created_at,
-       key_reference, cross_certificate, published_sequence, state_since
+       key_reference, cross_certificate, intermediates, published_sequence, state_since
      FROM authority ORDER BY created_at, id`,
   );
   return rows.map((row) => ({
@@ -303,6 +315,7 @@ async function listAuthorities(database: Queryable): Promise<StoredAuthority[]> 
     createdAt: row.created_at,
     keyReference: row.key_reference,
     crossCertificate: row.cross_certificate,
+    intermediates: row.intermediates,
     publishedSequence: row.published_sequence === null ? null : Number(row.published_sequence),
     stateSince: row.state_since,
   }));

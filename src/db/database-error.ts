@@ -3,8 +3,8 @@ import { CarnetError } from '../errors.ts';
 
 /**
  * What a failure of the driver or of PostgreSQL means to Carnet, by SQLSTATE (PostgreSQL, appendix A) or the
- * system's error code: `database_unavailable` and `timeout` may go better later; `invalid_argument` says that
- * the database refused the value. Anything else is a fault of ours, and comes back as it is.
+ * system's error code: `database_unavailable` and `timeout` may go better later; `invalid_argument` and
+ * `permission_denied` say that the database refused the value. Anything else is a fault of ours, and comes back as it is.
  */
 export function toCarnetError(error: unknown): unknown {
   if (error instanceof CarnetError || !(error instanceof Error)) return error;
@@ -57,8 +57,10 @@ function ofSqlState(code: string, error: Error): unknown {
     return new CarnetError('already_exists', `the database has it already: ${error.message}`, {
       cause: error,
     });
-  // Our own trigger's word: an authority that is retired signs no more (migration 0002).
+  // Our own trigger's words (migration 0002): an authority that is retired signs no more, and what is revoked gets
+  // nothing more.
   if (code === '55000') return new CarnetError('authority_unavailable', error.message, { cause: error });
+  if (code === 'CN403') return new CarnetError('permission_denied', error.message, { cause: error });
   if (/^2[23]/.test(code))
     return new CarnetError('invalid_argument', `the database refused a value: ${error.message}`, {
       cause: error,

@@ -75,6 +75,15 @@ export class PostgresIssuanceQuery implements IssuanceQuery {
     const entry = await entryVersion(this.#database, row.entry_id, row.entry_version);
     return { ...issuanceOf(row), entry };
   }
+
+  async unrecorded(serials: readonly string[]): Promise<Set<string>> {
+    const rows = await this.#database.query<{ serial: string }>(
+      `SELECT given AS serial FROM unnest($1::text[]) AS given
+       WHERE NOT EXISTS (SELECT FROM issuance WHERE serial = decode(given, 'hex'))`,
+      [serials],
+    );
+    return new Set(rows.map(({ serial }) => serial));
+  }
 }
 
 /**

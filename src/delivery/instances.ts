@@ -1,7 +1,6 @@
 import type { Attestation } from '../attestation/attestation.ts';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
-import type { Selector } from '../identity/selector.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Grant } from '../policy/entry.ts';
 import { type Certificate, failed, isDue, issued } from './certificate.ts';
@@ -23,8 +22,8 @@ import {
 export interface InstancesOptions {
   /** Makes a key and gets it certified and recorded. Rejects without effect when it cannot. */
   readonly issue: (grant: Grant, attestation: Attestation) => Promise<X509Svid>;
-  /** What the registration entries grant to these selectors now, in the order in which they are handed out. */
-  readonly grantsOf: (selectors: readonly Selector[]) => readonly Grant[];
+  /** What the registration entries grant to this caller now, in the order in which they are handed out. */
+  readonly grantsOf: (attestation: Attestation) => readonly Grant[];
   readonly bundle: () => TrustBundle;
   readonly clock: Clock;
   /** In [0, 1): spreads renewals and retries. */
@@ -115,8 +114,7 @@ export class Instances {
   /** The registration entries changed: everyone's grants are worked out again. */
   entriesChanged(): void {
     for (const instance of this.#instances.values()) {
-      for (const view of instance.views.values())
-        view.grants = this.#options.grantsOf(view.attestation.selectors);
+      for (const view of instance.views.values()) view.grants = this.#options.grantsOf(view.attestation);
       this.#update(instance);
     }
   }
@@ -195,7 +193,7 @@ export class Instances {
     const key = viewKey(attestation);
     const view = instance.views.get(key) ?? new View(attestation, this.#options.bundle());
     view.attestation = attestation;
-    view.grants = this.#options.grantsOf(attestation.selectors);
+    view.grants = this.#options.grantsOf(attestation);
     instance.views.delete(key);
     instance.views.set(key, view);
     for (const [other, idle] of instance.views) {

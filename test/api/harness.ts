@@ -58,6 +58,12 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
         return authorities;
       },
     },
+    revocations: {
+      revoke: async () => ({ denialId: 1, count: 2, sequence: 3 }),
+      lift: async () => undefined,
+      denials: async () => [],
+      crl: async () => undefined,
+    },
     rotations: {
       pictures: async () => [],
       startOrResume: async () => undefined,
@@ -205,6 +211,7 @@ export async function makeAuthority(fields: Partial<StoredAuthority> = {}): Prom
     sealedKey: new Uint8Array([1]),
     keyReference: null,
     crossCertificate: null,
+    intermediates: [],
     publishedSequence: 1,
     createdAt: new Date(NOW - 86_400_000),
     stateSince: new Date(NOW - 86_400_000),

@@ -3,7 +3,7 @@ import type { Attestation } from '../../src/attestation/attestation.ts';
 import type { X509Svid } from '../../src/delivery/holdings.ts';
 import { Instances, type IssueFailure } from '../../src/delivery/instances.ts';
 import { CarnetError } from '../../src/errors.ts';
-import { parseSelector, type Selector } from '../../src/identity/selector.ts';
+import { parseSelector } from '../../src/identity/selector.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import type { Grant } from '../../src/policy/entry.ts';
 
@@ -262,8 +262,7 @@ function createWorld(limits = {}) {
       if (world.failing !== null) throw world.failing;
       return { ...svid(wanted, ++world.issued, world.now), authority: world.authority };
     },
-    grantsOf: (selectors: readonly Selector[]) =>
-      selectors.flatMap((selector) => world.grants.get(selector) ?? []),
+    grantsOf: ({ selectors }) => selectors.flatMap((selector) => world.grants.get(selector) ?? []),
     bundle: () => BUNDLE,
     clock: () => world.now,
     random: () => 0.5,

@@ -7,6 +7,7 @@ import type {
   StoredAuthority,
   StoredCrl,
 } from '../../src/ca/authority-store.ts';
+import type { UpstreamRequest } from '../../src/ca/upstream-request.ts';
 import { CarnetError } from '../../src/errors.ts';
 import type { Consumer, Outstanding } from '../../src/rotation/fleet.ts';
 import type { NewRotation, Rotation, RotationChange } from '../../src/rotation/rotation.ts';
@@ -24,11 +25,30 @@ interface State {
   rotations: (Rotation & { outcome?: 'done' | 'aborted' })[];
   events: OperatorEvent[];
   issuances: Issuance[];
+  upstreamRequest: UpstreamRequest | null;
 }
+
+/** What only revocation needs. */
+type Revoking =
+  | 'denials'
+  | 'insertDenial'
+  | 'liftDenial'
+  | 'revokeMatching'
+  | 'revokeCertificate'
+  | 'revoked'
+  | 'issuance';
 
 /** An {@link AuthorityStore} in memory: transactions are all or nothing, and `crash` ends one before its commit. */
 export class MemoryAuthorityStore implements AuthorityStore {
-  state: State = { authorities: [], crls: [], bundles: [], rotations: [], events: [], issuances: [] };
+  state: State = {
+    authorities: [],
+    crls: [],
+    bundles: [],
+    rotations: [],
+    events: [],
+    issuances: [],
+    upstreamRequest: null,
+  };
   fleet: Consumer[] = [];
   outstanding: Outstanding = { count: 0, until: null };
   now = 0;
@@ -78,7 +98,7 @@ export class MemoryAuthorityStore implements AuthorityStore {
           change(id, { publishedSequence: sequence });
       return sequence;
     };
-    return {
+    const transaction: Omit<AuthorityTransaction, Revoking> = {
       list: async () => this.state.authorities,
       insert: async (authority: NewAuthority) => {
         const time = new Date(this.now);
@@ -92,6 +112,10 @@ export class MemoryAuthorityStore implements AuthorityStore {
       setState: async (id, state) => change(id, { state }),
       reseal: async (id, sealedKey) => change(id, { sealedKey }),
       destroyKey: async (id) => change(id, { sealedKey: null }),
+      upstreamRequest: async () => this.state.upstreamRequest,
+      replaceUpstreamRequest: async (request: UpstreamRequest | null) => {
+        this.state.upstreamRequest = request;
+      },
       crls: async () => this.state.crls,
       insertCrl: async (crl) => void this.state.crls.push(crl),
       publishBundle,
@@ -123,6 +147,7 @@ export class MemoryAuthorityStore implements AuthorityStore {
       outstanding: async () => this.outstanding,
       record: async (issuance) => void this.state.issuances.push(issuance),
       event: async (event) => void this.state.events.push(event),
-    } as AuthorityTransaction;
+    };
+    return transaction as AuthorityTransaction;
   }
 }

@@ -1,0 +1,120 @@
+import type { RevokedCertificate } from '../ca/authority-store.ts';
+import { CarnetError } from '../errors.ts';
+import type { Denial } from '../revocation/denial.ts';
+import type { CrlEntry } from '../x509/crl.ts';
+import type { RevocationReason } from '../x509/revocation-reason.ts';
+import type { Queryable } from './database.ts';
+
+interface DenialRow {
+  readonly id: string;
+  readonly identity: string | null;
+  readonly instance: string | null;
+  readonly node: string | null;
+  readonly reason: string;
+  readonly actor: string;
+  readonly created_at: Date;
+  readonly lifted_at: Date | null;
+}
+
+/** All denials, the lifted ones too, by time of making. */
+export async function listDenials(database: Queryable): Promise<Denial[]> {
+  const rows = await database.query<DenialRow>(
+    'SELECT id, identity, instance, node, reason, actor, created_at, lifted_at FROM denial ORDER BY id',
+  );
+  return rows.map((row) => ({
+    id: Number(row.id),
+    identity: row.identity,
+    instance: row.instance,
+    node: row.node,
+    reason: row.reason,
+    actor: row.actor,
+    createdAt: row.created_at,
+    liftedAt: row.lifted_at,
+  }));
+}
+
+export type NewDenial = Pick<Denial, 'identity' | 'instance' | 'node' | 'reason' | 'actor'>;
+
+export async function insertDenial(tx: Queryable, denial: NewDenial): Promise<number> {
+  const [row] = await tx.query<{ id: string }>(
+    'INSERT INTO denial (identity, instance, node, reason, actor) VALUES ($1, $2, $3, $4, $5) RETURNING id',
+    [denial.identity, denial.instance, denial.node, denial.reason, denial.actor],
+  );
+  return Number(row?.id);
+}
+
+/** Throws `not_found`. */
+export async function liftDenial(tx: Queryable, id: number): Promise<void> {
+  const rows = await tx.query(
+    'UPDATE denial SET lifted_at = statement_timestamp() WHERE id = $1 AND lifted_at IS NULL RETURNING id',
+    [id],
+  );
+  if (rows.length === 0) throw new CarnetError('not_found', `no denial ${id} is in force`);
+}
+
+/** Revokes all that fits a denial, is still valid and isn't revoked yet. Read by (not_after), whatever the history's size. */
+export async function revokeMatching(
+  tx: Queryable,
+  denialId: number,
+  reasonCode: RevocationReason,
+): Promise<{ authorityId: string }[]> {
+  const rows = await tx.query<{ authority_id: string }>(
+    `INSERT INTO revocation (serial, authority_id, not_after, reason_code, reason, actor, denial_id)
+     SELECT serial, authority_id, not_after, $2, denial.reason, denial.actor, denial.id
+     FROM issuance JOIN denial ON denial.id = $1 AND lifted_at IS NULL
+       AND (denial.identity IS NULL OR denial.identity = issuance.identity)
+       AND (denial.instance IS NULL OR denial.instance = issuance.instance)
+       AND (denial.node IS NULL OR denial.node = issuance.node)
+     WHERE not_after > now() AND issuance.instance IS NOT NULL
+     ON CONFLICT (serial) DO NOTHING RETURNING authority_id`,
+    [denialId, reasonCode],
+  );
+  return rows.map((row) => ({ authorityId: row.authority_id }));
+}
+
+/** Revokes one certificate by its serial; done twice, it is done. */
+export async function revokeCertificate(tx: Queryable, revoked: RevokedCertificate): Promise<void> {
+  await tx.query(
+    `INSERT INTO revocation (serial, authority_id, not_after, reason_code, reason, actor)
+     VALUES (decode($1, 'hex'), $2, $3, $4, $5, $6) ON CONFLICT (serial) DO NOTHING`,
+    [
+      revoked.serial,
+      revoked.authorityId,
+      revoked.notAfter,
+      revoked.reasonCode,
+      revoked.reason,
+      revoked.actor,
+    ],
+  );
+}
+
+/** What an authority's CRL must name: the revoked certificates that have not expired. */
+export async function listRevoked(tx: Queryable, authorityId: string): Promise<CrlEntry[]> {
+  const rows = await tx.query<{ serial: string; revoked_at: Date; reason_code: RevocationReason }>(
+    `SELECT encode(serial, 'hex') AS serial, revoked_at, reason_code FROM revocation
+     WHERE authority_id = $1 AND not_after > now()`,
+    [authorityId],
+  );
+  return rows.map((row) => ({ serial: row.serial, revokedAt: row.revoked_at, reason: row.reason_code }));
+}
+
+/** Whose certificate this is; undefined for a serial that was never issued. */
+export async function findIssuance(
+  tx: Queryable,
+  serial: string,
+): Promise<{ identity: string; instance: string | null } | undefined> {
+  const [row] = await tx.query<{ identity: string; instance: string | null }>(
+    "SELECT identity, instance FROM issuance WHERE serial = decode($1, 'hex') LIMIT 1",
+    [serial],
+  );
+  return row;
+}
+
+/** The latest CRL of an authority, DER; undefined where it has none. */
+export async function findCrl(database: Queryable, authorityId: string): Promise<Uint8Array | undefined> {
+  const [row] = await database.query<{ crl: Buffer }>(
+    'SELECT crl FROM crl WHERE authority_id = $1 ORDER BY number DESC LIMIT 1',
+    [authorityId],
+  );
+  return row?.crl;
+}
