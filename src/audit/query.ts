@@ -35,4 +35,6 @@ export interface IssuanceQuery {
   search(filter: IssuanceFilter, page: { limit: number; cursor: string | null }): Promise<IssuancePage>;
   /** By serial, lower-case hex. */
   get(serial: string): Promise<IssuanceDetail | undefined>;
+  /** Of these serials, 32 digits of lower-case hex each, the ones that are not on record. */
+  unrecorded(serials: readonly string[]): Promise<Set<string>>;
 }

@@ -2,6 +2,8 @@ import type { AuthorityBody } from '../api/authorities.ts';
 import type { ReadinessBody } from '../api/health.ts';
 import { isLoopback } from '../api/local-host.ts';
 import type { ProxyBody } from '../api/proxies.ts';
+import type { UnrecordedListBody } from '../api/unrecorded.ts';
+import { LATE } from '../rotation/lateness.ts';
 import { relativeTime, shortTime } from './times.ts';
 
 /** One thing that the doctor looked at. */
@@ -16,8 +18,6 @@ export interface Finding {
 /** A leaf begins 30 s in the past: a larger difference makes new certificates not yet valid somewhere. */
 const MAX_CLOCK_SKEW_MS = 30_000;
 const WARN_CLOCK_SKEW_MS = 5000;
-/** An authority is renewed long before a fifth of its life is left: if not, the renewal fails. */
-const LOW_LIFE = 0.2;
 /** An acknowledgement takes milliseconds. */
 const SLOW_ACK_MS = 60_000;
 /** More findings of one kind than this are only counted. */
@@ -83,7 +83,7 @@ export function diagnoseAuthorities(authorities: readonly AuthorityBody[], now: 
   ];
 }
 
-function diagnoseAuthority({ id, state, not_before, not_after }: AuthorityBody, now: number): Finding {
+function diagnoseAuthority({ id, kind, state, not_before, not_after }: AuthorityBody, now: number): Finding {
   const [begin, end] = [Date.parse(not_before), Date.parse(not_after)];
   const left = (end - now) / (end - begin);
   const detail = `${id} is ${state} until ${shortTime(not_after)} (${relativeTime(not_after, now)})`;
@@ -96,8 +96,15 @@ function diagnoseAuthority({ id, state, not_before, not_after }: AuthorityBody, 
       detail,
       'nothing can be issued under it: see the log of the server',
     );
-  if (state === 'active' && left < LOW_LIFE)
-    return finding('authorities', 'warn', detail, 'its renewal is late: see the log of the server');
+  if (state === 'active' && left <= LATE)
+    return finding(
+      'authorities',
+      'warn',
+      `${detail}, and nothing has replaced it yet`,
+      kind === 'root'
+        ? 'see carnet root status for whom its rotation waits; if there is none: carnet root rotate'
+        : 'see carnet root status and the log of the server; is --issuing-ca-rotation auto?',
+    );
   return finding('authorities', 'ok', detail, null);
 }
 
@@ -155,6 +162,24 @@ function diagnoseProxy(proxy: ProxyBody, now: number): Finding[] {
       );
   }
   return found;
+}
+
+/** What proxies hold is on record, unless an older database was restored. */
+export function diagnoseRecords({ items, count }: UnrecordedListBody): Finding[] {
+  if (count === 0) return [finding('records', 'ok', 'all that connected proxies hold is on record', null)];
+  const named = items
+    .slice(0, MAX_NAMED)
+    .map(({ node_id, instance, resource, version }) =>
+      finding(
+        'records',
+        'warn',
+        `${node_id || instance} has or had ${resource} ${version}, not on record`,
+        null,
+      ),
+    );
+  const advice =
+    'was an older backup restored? A certificate is valid until it ends: see Backups in docs/OPERATIONS.md';
+  return [...named, finding('records', 'warn', `${count} in all: certificates and trust bundles`, advice)];
 }
 
 export function finding(

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { AuthorityBody } from '../api/authorities.ts';
 import type { ReadinessBody } from '../api/health.ts';
 import type { ProxyBody } from '../api/proxies.ts';
+import type { UnrecordedListBody } from '../api/unrecorded.ts';
 import { CarnetError } from '../errors.ts';
 import type { Client } from './client.ts';
 import {
@@ -10,6 +11,7 @@ import {
   diagnoseClock,
   diagnoseProxies,
   diagnoseReadiness,
+  diagnoseRecords,
   diagnoseTokenFile,
   diagnoseTransport,
   type Finding,
@@ -69,6 +71,9 @@ async function examine(client: Client, terminal: Terminal): Promise<Finding[]> {
       for await (const page of client.pages<ProxyBody>('/v1/proxies')) proxies.push(...page);
       return diagnoseProxies(proxies, terminal.clock());
     })),
+    ...(await attempt('records', async () =>
+      diagnoseRecords(await client.get<UnrecordedListBody>('/v1/proxies/unrecorded')),
+    )),
   ];
 }
 

@@ -10,7 +10,10 @@ const READS = [
   ['GET', '/v1/issuances/00'],
   ['GET', '/v1/authorities'],
   ['GET', '/v1/proxies'],
+  ['GET', '/v1/proxies/unrecorded'],
   ['GET', '/v1/tokens'],
+  ['GET', '/v1/rotations'],
+  ['GET', '/v1/revocations'],
 ] as const;
 const CHANGES = [
   ['POST', '/v1/entries'],
@@ -18,10 +21,15 @@ const CHANGES = [
   ['DELETE', '/v1/entries/web'],
   ['POST', '/v1/tokens'],
   ['DELETE', '/v1/tokens/token-9'],
+  ['POST', '/v1/rotations'],
+  ['POST', '/v1/rotations/root'],
+  ['POST', '/v1/revocations'],
+  ['DELETE', '/v1/revocations/1'],
 ] as const;
 const PUBLIC = [
   ['GET', '/v1/bundle'],
   ['GET', '/v1/bundle.pem'],
+  ['GET', '/v1/crls/root-01020304'],
   ['GET', '/v1/openapi.json'],
   ['GET', '/healthz'],
   ['GET', '/readyz'],

@@ -147,6 +147,11 @@ export class MemoryIssuances implements IssuanceQuery {
     this.#outage.check();
     return this.issuances.find((issuance) => issuance.serial === serial);
   }
+
+  async unrecorded(serials: readonly string[]): Promise<Set<string>> {
+    this.#outage.check();
+    return new Set(serials.filter((serial) => this.issuances.every((known) => known.serial !== serial)));
+  }
 }
 
 function fits(issuance: IssuanceDetail, filter: IssuanceFilter): boolean {

@@ -259,6 +259,45 @@ test('proxies are shown with what they were sent, said and wait for', async (t) 
   t.deepEqual((await call(api, 'GET', '/v1/proxies')).json.items, []);
 });
 
+test('what proxies hold and is not on record is listed: leaves, and bundles later than the last', async (t) => {
+  const api = await startApi(t);
+  const [known, sent, kept, old] = ['a', 'b', 'c', 'd'].map((digit) => digit.repeat(32)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  api.issuances.issuances.push({ ...makeIssuance(1, await makeCertificate('leaf')), serial: known });
+  const stream = api.proxies.connect('sds', 'container:1', () => []);
+  stream.kept('default', kept);
+  stream.sent('default', known, new Date(NOW + 60_000));
+  stream.sent('other', sent, new Date(NOW + 60_000));
+  stream.kept('ROOTCA', '4-0123456789ab');
+  stream.sent('ROOTCA', '3-0123456789ab', null);
+  stream.kept('nonsense', '../../x');
+  const list = async () => (await call(api, 'GET', '/v1/proxies/unrecorded')).json;
+  const item = (resource: string, version: string) => ({
+    instance: 'container:1',
+    node_id: null,
+    resource,
+    version,
+  });
+  t.deepEqual(await list(), {
+    items: [item('default', kept), item('other', sent), item('ROOTCA', '4-0123456789ab')],
+    count: 3,
+  });
+  // What it had when it connected has ended by now.
+  api.time.now = NOW + 60_000;
+  t.deepEqual(
+    (await list()).items.map(({ resource }: { resource: string }) => resource),
+    ['other', 'ROOTCA'],
+  );
+  stream.closed();
+  const other = api.proxies.connect('sds', 'container:2', () => []);
+  other.kept('default', old);
+  t.is((await list()).count, 1);
+});
+
 test('proxies are paged in the order in which they connected, past ten too', async (t) => {
   const api = await startApi(t);
   for (let i = 0; i < 12; i++) api.proxies.connect('sds', `container:${i}`, () => []);

@@ -5,6 +5,7 @@ import {
   diagnoseAuthorities,
   diagnoseClock,
   diagnoseProxies,
+  diagnoseRecords,
   diagnoseTokenFile,
   diagnoseTransport,
   type Finding,
@@ -116,6 +117,16 @@ const PROXY: ProxyBody = {
   resources: [HELD],
   waiting: [],
 };
+
+test('what is not on record is a warning each, and one with what to do', (t) => {
+  t.deepEqual(levels(diagnoseRecords({ items: [], count: 0 })), ['ok']);
+  const item = { instance: 'container:1', node_id: 'envoy-1', resource: 'default', version: 'a'.repeat(32) };
+  const findings = diagnoseRecords({ items: Array(50).fill(item), count: 50 });
+  t.is(findings.length, 11);
+  t.true(findings.every(({ level }) => level === 'warn'));
+  t.regex(findings[0]?.detail ?? '', /^envoy-1 has or had default a{32}, not on record$/);
+  t.regex(findings.at(-1)?.advice ?? '', /backup/);
+});
 
 const PROXIES: [title: string, proxy: ProxyBody, expected: Finding['level'][]][] = [
   ['holds all', PROXY, ['ok']],
