@@ -68,7 +68,7 @@ export function createMetrics() {
     authorityExpiry: gauge(
       'carnet_authority_expiry_timestamp_seconds',
       'When the certificate of an authority in use ends, in seconds since the epoch.',
-      ['kind', 'id'],
+      ['kind', 'id', 'state'],
     ),
     databaseUp: gauge('carnet_database_up', '1 while Postgres answers, 0 while nothing can be issued.'),
     httpRequests: counter('carnet_http_requests_total', 'HTTP requests, by route and status.', [
