@@ -1,20 +1,13 @@
 import { X509Certificate } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
-import test, { type ExecutionContext } from 'ava';
-import { type Load, startLoad } from '../support/load.ts';
-import { type Mesh, startMesh } from '../support/mesh.ts';
-import { type Replicas, startReplicas } from '../support/replicas.ts';
+import test from 'ava';
+import { assertNoneFailed, startLoad } from '../support/load.ts';
+import { oncePerPort, startMeshOn } from '../support/mesh.ts';
+import { rootsOf, startReplicas } from '../support/replicas.ts';
+import { until } from '../support/until.ts';
 
 const ENVOYS = 10;
 const PER_SECOND = 60;
 const SERVER = ['--leaf-ttl', '1h', '--log-level', 'warn'];
-
-interface Authority {
-  readonly id: string;
-  readonly kind: string;
-  readonly state: string;
-  readonly certificate: string;
-}
 
 for (const verb of ['rotate', 'taint'] as const)
   test.serial(
@@ -31,12 +24,12 @@ for (const verb of ['rotate', 'taint'] as const)
         const { code, stderr } = await replicas.cli(1, 'root', verb, ...yes, '--reason', 'test');
         const seconds = ((performance.now() - begin) / 1000).toFixed(1);
         t.is(code, 0, stderr);
-        await oncePerPair(load, mesh);
+        await oncePerPort(load, mesh.ports);
         t.log(`${ENVOYS} Envoys on two replicas: ${seconds} s from start to retired`);
         t.is((await rootsOf(replicas)).find(({ id }) => id === oldRoot?.id)?.state, 'retired');
         const serial = new X509Certificate(oldRoot?.certificate ?? '').serialNumber.toLowerCase();
         for (const envoy of mesh.envoys) t.false((await envoy.admin('/certs')).includes(serial));
-        await finish(t, load);
+        await assertNoneFailed(t, load);
       } finally {
         await load.stop();
         await mesh.stop();
@@ -54,10 +47,12 @@ test.serial('without its gates the same rotation does fail handshakes', async (t
     // The Envoys of this replica hear of no new root, while those of the other get leaves under it.
     process.kill(deaf, 'SIGSTOP');
     t.is((await replicas.cli(0, 'root', 'prepare')).code, 0);
-    await waitFor(async () => (await rootsOf(replicas)).some(({ state }) => state === 'published'));
+    await until('the new root is published', async () =>
+      (await rootsOf(replicas)).some(({ state }) => state === 'published'),
+    );
     t.is((await replicas.cli(0, 'root', 'activate')).code, 1);
     t.is((await replicas.cli(0, 'root', 'activate', '--force', '--yes')).code, 0);
-    await waitFor(() => load.stats.failures > 0);
+    await until('a handshake fails', () => load.stats.failures > 0);
   } finally {
     process.kill(deaf, 'SIGCONT');
     await load.stop();
@@ -68,39 +63,3 @@ test.serial('without its gates the same rotation does fail handshakes', async (t
   );
   t.true(load.stats.failures > 0);
 });
-
-function startMeshOn(replicas: Replicas, count: number): Promise<Mesh> {
-  return startMesh({
-    count,
-    agentSockets: replicas.servers.map(({ agentSocket }) => agentSocket),
-    trustDomain: 'carnet.local',
-    register: (entry) => replicas.call(0, 'POST', '/v1/entries', entry),
-  });
-}
-
-async function rootsOf(replicas: Replicas): Promise<Authority[]> {
-  const { items } = (await replicas.call(0, 'GET', '/v1/authorities')) as { items: Authority[] };
-  return items.filter(({ kind }) => kind === 'root');
-}
-
-/** Until each ordered pair of Envoys has made new connections from now on. */
-async function oncePerPair({ stats }: Load, mesh: Mesh): Promise<void> {
-  const enough = stats.handshakes + stats.failures + mesh.ports.length * 2;
-  await waitFor(() => stats.handshakes + stats.failures >= enough);
-}
-
-async function waitFor(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 60_000;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('it did not happen within a minute');
-    await pause(50);
-  }
-}
-
-async function finish(t: ExecutionContext, load: Load): Promise<void> {
-  await load.stop();
-  const { handshakes, failures, errors } = load.stats;
-  t.log(`${handshakes} handshakes, ${failures} failed`);
-  t.deepEqual(errors, []);
-  t.is(failures, 0);
-}

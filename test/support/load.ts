@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { Agent, get, type IncomingHttpHeaders } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { ExecutionContext } from 'ava';
 
 /** What a stretch of traffic through a pair of Envoys showed. */
 export interface LoadStats {
@@ -58,6 +59,16 @@ export function startLoad(ports: number | readonly number[], perSecond: number):
       return loop;
     },
   };
+}
+
+/** Stops it, and asserts that every handshake succeeded. */
+export async function assertNoneFailed(t: ExecutionContext, load: Load): Promise<void> {
+  await load.stop();
+  const { handshakes, failures, errors } = load.stats;
+  t.log(`${handshakes} handshakes, ${failures} failed`);
+  t.deepEqual(errors, []);
+  t.is(failures, 0);
+  t.true(handshakes > 0);
 }
 
 async function request(agent: Agent, port: number, stats: LoadStats): Promise<void> {

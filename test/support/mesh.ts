@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { envoyBootstrap } from '../../src/cli/envoy-bootstrap.ts';
 import { freePort } from './carnet.ts';
 import { type EnvoyProcess, envoyBinary, startEnvoy } from './envoy.ts';
-import { CLIENT_SERIAL_HEADER, SERVER_CERTIFICATE_HEADER } from './load.ts';
+import { CLIENT_SERIAL_HEADER, type Load, SERVER_CERTIFICATE_HEADER } from './load.ts';
+import type { Replicas } from './replicas.ts';
+import { until } from './until.ts';
 
 /** Real Envoys that all call each other by mTLS, each with an identity of its own. */
 export interface Mesh {
@@ -25,6 +27,30 @@ export interface MeshOptions {
 }
 
 const LOCALHOST = '127.0.0.1';
+
+/** Envoys that go to the replicas in turn. */
+export function startMeshOn(replicas: Replicas, count: number): Promise<Mesh> {
+  return startMesh({
+    count,
+    agentSockets: replicas.servers.map(({ agentSocket }) => agentSocket),
+    trustDomain: 'carnet.local',
+    register: (entry) => replicas.call(0, 'POST', '/v1/entries', entry),
+  });
+}
+
+/** The ports of all pairs among these Envoys. */
+export function portsAmong({ envoys, ports }: Mesh, chosen: readonly number[]): number[] {
+  const callees = envoys.length - 1;
+  return chosen.flatMap((from) =>
+    chosen.filter((to) => to !== from).map((to) => ports[from * callees + (to < from ? to : to - 1)] ?? 0),
+  );
+}
+
+/** Until each port has made new connections from now on. */
+export async function oncePerPort({ stats }: Load, ports: readonly number[]): Promise<void> {
+  const enough = stats.handshakes + stats.failures + ports.length * 2;
+  await until('all pairs have made new connections', () => stats.handshakes + stats.failures >= enough);
+}
 
 /** An Envoy is known by the executable that it runs, as in pair.ts. Resolves when all of them serve. */
 export async function startMesh({ count, agentSockets, trustDomain, register }: MeshOptions): Promise<Mesh> {

@@ -4,6 +4,14 @@ import { join } from 'node:path';
 import { type CarnetProcess, startCarnet } from './carnet.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 
+export interface Authority {
+  readonly id: string;
+  readonly kind: string;
+  readonly state: string;
+  /** PEM. */
+  readonly certificate: string;
+}
+
 /** Servers with an agent each, on one database: what a fleet of nodes is. */
 export interface Replicas {
   readonly database: TestDatabase;
@@ -15,8 +23,13 @@ export interface Replicas {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export async function startReplicas(count: number, args: readonly string[]): Promise<Replicas> {
-  const database = await createDatabase('empty');
+/** On a new database, unless one is given: it is dropped in the end. Its sessions say whose they are: `node-0`, … */
+export async function startReplicas(
+  count: number,
+  args: readonly string[],
+  given?: TestDatabase,
+): Promise<Replicas> {
+  const database = given ?? (await createDatabase('empty'));
   const env = { CARNET_KEY_ENCRYPTION_KEY: randomBytes(32).toString('hex') };
   const servers: CarnetProcess[] = [];
   const dispose = async (): Promise<void> => {
@@ -24,10 +37,11 @@ export async function startReplicas(count: number, args: readonly string[]): Pro
     await database.drop();
   };
   try {
-    for (let i = 0; i < count; i++)
-      servers.push(
-        await startCarnet(['--database-url', database.url, '--node-name', `node-${i}`, ...args], env),
-      );
+    for (let i = 0; i < count; i++) {
+      const url = new URL(database.url);
+      url.searchParams.set('application_name', `node-${i}`);
+      servers.push(await startCarnet(['--database-url', url.href, '--node-name', `node-${i}`, ...args], env));
+    }
   } catch (error) {
     await dispose();
     throw error;
@@ -57,4 +71,10 @@ export async function startReplicas(count: number, args: readonly string[]): Pro
     cli: (index, ...words) => serverOf(index).cli(...words, '--token-file', tokenFile),
     [Symbol.asyncDispose]: dispose,
   };
+}
+
+/** All roots, whatever their state, by the word of the first replica. */
+export async function rootsOf(replicas: Replicas): Promise<Authority[]> {
+  const { items } = (await replicas.call(0, 'GET', '/v1/authorities')) as { items: Authority[] };
+  return items.filter(({ kind }) => kind === 'root');
 }
