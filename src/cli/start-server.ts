@@ -1,0 +1,329 @@
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createApi } from '../api/create-api.ts';
+import type { Readiness } from '../api/health.ts';
+import { type HttpServer, serveHttp } from '../api/http-server.ts';
+import { isLoopback } from '../api/local-host.ts';
+import { BatchRecorder, RECORDER_LIMITS } from '../audit/record.ts';
+import { RecordingWatch } from '../audit/watch-recording.ts';
+import { createIssue } from '../ca/issue.ts';
+import type { KeyStore } from '../ca/key-store.ts';
+import type { Clock } from '../clock.ts';
+import { formatAddress, type ServerConfig } from '../config.ts';
+import { PostgresAuthorityStore } from '../db/authorities.ts';
+import { PostgresFleetStore } from '../db/consumers.ts';
+import { openDataDir } from '../db/data-dir.ts';
+import { Database } from '../db/database.ts';
+import { startEmbeddedPostgres } from '../db/embedded.ts';
+import { PostgresEntryStore } from '../db/entries.ts';
+import { PostgresIssuanceQuery } from '../db/issuance-query.ts';
+import { insertIssuances } from '../db/issuances.ts';
+import { Listener, type Topic } from '../db/listen.ts';
+import { migrate } from '../db/migrate.ts';
+import { ensurePartitions } from '../db/partitions.ts';
+import { DatabaseProbe } from '../db/probe.ts';
+import { findCrl, listDenials } from '../db/revocations.ts';
+import { PostgresTokenStore } from '../db/tokens.ts';
+import { CarnetError, isRetryable } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { createMetrics, type Metrics } from '../metrics.ts';
+import { EntryIndex } from '../policy/entry-index.ts';
+import { type Denial, denialOf } from '../revocation/denial.ts';
+import { liftDenial, revoke } from '../revocation/revoke.ts';
+import { type ApplyOptions, applyPlan, readSituation } from '../rotation/apply.ts';
+import { Authorities } from '../rotation/authorities.ts';
+import { requestStep, startOrResume } from '../rotation/operate.ts';
+import { pictureOf } from '../rotation/picture.ts';
+import { prepareFirstStart } from './first-start.ts';
+import { countedIssue } from './measure.ts';
+import { openKeyStore } from './open-key-store.ts';
+import { refuseDenied } from './refuse-denied.ts';
+import { scheduleUpkeep } from './schedule.ts';
+import { type Agent, startAgent } from './start-agent.ts';
+
+export interface RunningServer {
+  /** Of the REST API. */
+  readonly url: string;
+  /** Null with `--no-agent`. */
+  readonly agentSocket: string | null;
+  /** Trusted now, DER. */
+  readonly roots: readonly Uint8Array[];
+  /** Stops everything in order and in bounded time. */
+  close(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly config: ServerConfig;
+  /** The key-encryption key's text where the environment has it. */
+  readonly keyEncryptionKeyText: string | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Gives the start up. */
+  readonly signal: AbortSignal;
+}
+
+const HTTP_GRACE_MS = 2_000;
+const RETRY_MIN_MS = 250;
+const RETRY_MAX_MS = 10_000;
+/** Records go on one connection at a time; the rest serves questions and changes. */
+const CONNECTIONS = 10;
+/** The probe has a connection of its own: readiness must not wait for one, nor as long as a statement may take. */
+const PROBE_TIMEOUT_MS = 2_000;
+
+/**
+ * Starts a server and its node's agent, and resolves once both serve. A database that is away is waited for,
+ * with health and readiness already answering. Throws `config_invalid`, `data_dir_in_use`, `key_unseal_failed`.
+ */
+export async function startServer(options: StartOptions): Promise<RunningServer> {
+  const { config, clock, log } = options;
+  await using stack = new AsyncDisposableStack();
+  const metrics = createMetrics();
+  const dataDir = openDataDir(config.dataDir);
+  stack.defer(() => dataDir.close());
+  const keys = await openKeyStore(config, options.keyEncryptionKeyText, log);
+  stack.defer(() => keys.close());
+  const embedded =
+    config.databaseUrl === null
+      ? await startEmbeddedPostgres({ dataDir, log, signal: options.signal })
+      : null;
+  if (embedded !== null) stack.defer(() => embedded.stop());
+  const url = config.databaseUrl ?? embedded?.url ?? '';
+  const database = new Database({ url, name: 'server', maxConnections: CONNECTIONS, log });
+  stack.defer(() => database.close());
+
+  const entries = new PostgresEntryStore(database);
+  const tokens = new PostgresTokenStore(database);
+  const store = new PostgresAuthorityStore(database);
+  const authorities = new Authorities(store, keys, config.trustDomain);
+  const apply: ApplyOptions = {
+    store,
+    keys,
+    trustDomain: config.trustDomain,
+    schedule: {
+      rootTtlMs: config.rootCaTtl * 1000,
+      issuingTtlMs: config.issuingCaTtl * 1000,
+      rootShare: config.rootRotation === 'auto' ? 2 / 3 : null,
+      issuingShare: config.issuingCaRotation === 'auto' ? 1 / 2 : null,
+      holdSeconds: config.rotationHold,
+    },
+    rootKeyType: config.rootKeyType,
+    issuingKeyType: config.issuingKeyType,
+    backdateSeconds: config.notBeforeBackdate,
+    clock,
+  };
+
+  const probed = new Database({
+    url,
+    name: 'probe',
+    maxConnections: 1,
+    statementTimeoutMs: PROBE_TIMEOUT_MS,
+    log,
+  });
+  stack.defer(() => probed.close());
+  const probe = new DatabaseProbe(probed, (up, problem) => {
+    if (up) log.info('the database answers again');
+    else
+      log.error(
+        { problem },
+        'the database does not answer: nothing is issued; what was delivered keeps working',
+      );
+  });
+  stack.defer(() => probe.close());
+  const recording = new RecordingWatch(
+    (batch) => insertIssuances(database, batch),
+    () => performance.now(),
+  );
+  let agent: Agent | null = null;
+  let started = false;
+  const readiness = (): Readiness => readinessOf(started, { probe, recording, authorities, keys });
+  const http = await listenHttp(config, log, {
+    entries,
+    tokens,
+    issuances: new PostgresIssuanceQuery(database),
+    authorities: store,
+    rotations: {
+      pictures: () => store.transact(async (tx) => pictureOf(clock(), await readSituation(tx))),
+      startOrResume: (request) => startOrResume(apply, request),
+      requestStep: (request) => requestStep(apply, request),
+    },
+    revocations: {
+      revoke: (request) => revoke(apply, request),
+      lift: (id, actor) => liftDenial(apply, id, actor),
+      denials: () => listDenials(database),
+      crl: (authorityId) => findCrl(database, authorityId),
+    },
+    proxies: () => agent?.proxies.list() ?? [],
+    bundle: () => (authorities.list().length === 0 ? undefined : authorities.bundle()),
+    readiness,
+    metrics,
+    clock,
+  });
+  stack.defer(() => http.close(HTTP_GRACE_MS));
+
+  let index = new EntryIndex([]);
+  let denials: readonly Denial[] = [];
+  await untilDatabaseAnswers(log, options.signal, async () => {
+    await migrate({ url, ownerUrl: config.databaseOwnerUrl, log });
+    await ensurePartitions(database);
+    for (const step of await applyPlan(apply, 'server:start'))
+      log.info({ step: step.kind, why: step.why }, 'authorities changed');
+    await authorities.refresh();
+    await prepareFirstStart(dataDir.path, config.trustDomain, tokens, entries);
+    index = new EntryIndex(await entries.list());
+    denials = await listDenials(database);
+  });
+  options.signal.throwIfAborted();
+
+  const reload = async (topic: Topic): Promise<void> => {
+    if (topic === 'entries' || topic === 'denials') {
+      if (topic === 'entries') index = new EntryIndex(await entries.list());
+      else denials = await listDenials(database);
+      agent?.instances.entriesChanged();
+    } else if (await authorities.refresh()) agent?.instances.bundleChanged();
+  };
+  const recorder = new BatchRecorder(recording.insert, RECORDER_LIMITS, () => performance.now());
+  stack.defer(() => recorder.close());
+  observe(metrics, { probe, recording, authorities, keys }, recorder);
+  stack.use(
+    scheduleUpkeep({
+      apply,
+      authorities,
+      database,
+      log,
+      youngestDenial: () => denials.at(-1)?.createdAt.getTime() ?? Number.NEGATIVE_INFINITY,
+      rotationSchedules: { root: config.rootRotation, issuing: config.issuingCaRotation },
+    }),
+  );
+  const issue = createIssue({
+    activeAuthority: () => authorities.active(),
+    recorder,
+    clock,
+    defaultTtlSeconds: config.leafTtl,
+    backdateSeconds: config.notBeforeBackdate,
+  });
+  if (!config.noAgent) {
+    const [node, socket] = [config.nodeName ?? hostname(), agentSocketOf(config, dataDir.path)];
+    const runningAgent = await startAgent({
+      socket,
+      node,
+      issue: countedIssue(
+        refuseDenied(issue, () => denials),
+        metrics,
+      ),
+      grantsOf: ({ selectors, instance }) =>
+        index
+          .authorize(selectors)
+          .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined),
+      bundle: () => authorities.bundle(),
+      isSuperseded: (authority) => authorities.isSuperseded(authority),
+      fleet: new PostgresFleetStore(database, node, socket),
+      clock,
+      log,
+      metrics,
+    });
+    agent = runningAgent;
+    stack.defer(() => runningAgent.close());
+  }
+  const listener = new Listener({
+    url,
+    log,
+    random: Math.random,
+    wake: (topic) =>
+      void reload(topic).catch((error: unknown) =>
+        log.warn({ topic, err: error }, 'a change could not be read; it will be tried again'),
+      ),
+  });
+  stack.defer(() => listener.close());
+
+  started = true;
+  const owned = stack.move();
+  return {
+    url: http.url,
+    agentSocket: config.noAgent ? null : agentSocketOf(config, dataDir.path),
+    roots: authorities.bundle().x509Authorities,
+    close: () => owned.disposeAsync(),
+  };
+}
+
+function agentSocketOf(config: ServerConfig, dataDir: string): string {
+  return config.agentSocket ?? join(dataDir, 'agent.sock');
+}
+
+type HttpParts = Omit<Parameters<typeof createApi>[0], 'trustDomain' | 'log' | 'loopback'>;
+
+async function listenHttp(config: ServerConfig, log: Logger, parts: HttpParts): Promise<HttpServer> {
+  const { trustDomain, httpAddr } = config;
+  const app = createApi({ ...parts, trustDomain, log, loopback: isLoopback(httpAddr.host) });
+  try {
+    return await serveHttp(app, httpAddr, log);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === 'EADDRINUSE' ? 'something listens there already' : String(code);
+    throw new CarnetError(
+      'config_invalid',
+      `--http-addr ${formatAddress(httpAddr)} can't be had: ${why}; give another`,
+      { cause: error },
+    );
+  }
+}
+
+/** Runs `work` again and again while it fails for what may pass, with back-off. */
+async function untilDatabaseAnswers(
+  log: Logger,
+  signal: AbortSignal,
+  work: () => Promise<void>,
+): Promise<void> {
+  for (let delayMs = RETRY_MIN_MS; ; delayMs = Math.min(RETRY_MAX_MS, delayMs * 2)) {
+    signal.throwIfAborted();
+    try {
+      return await work();
+    } catch (error) {
+      if (!isRetryable(error)) throw error;
+      log.warn({ reason: (error as Error).message }, 'what the start needs cannot be used yet; trying again');
+    }
+    await sleep(delayMs * (0.5 + Math.random() / 2), undefined, { signal });
+  }
+}
+
+/** What there is to find out whether this server can issue. */
+interface Checked {
+  readonly probe: DatabaseProbe;
+  readonly recording: RecordingWatch;
+  readonly authorities: Authorities;
+  readonly keys: KeyStore;
+}
+
+function readinessOf(started: boolean, { probe, recording, authorities, keys }: Checked): Readiness {
+  let authority = 'an issuing CA signs';
+  let canSign = true;
+  try {
+    authorities.active();
+  } catch (error) {
+    authority = (error as Error).message;
+    canSign = false;
+  }
+  const checks = [
+    { name: 'start', ok: started, detail: started ? 'everything is up' : 'the server is starting' },
+    { name: 'database', ok: probe.problem === null, detail: probe.problem ?? 'it answers' },
+    { name: 'recording', ok: recording.problem === null, detail: recording.problem ?? 'nothing failed' },
+    { name: 'authority', ok: canSign, detail: authority },
+    { name: 'keys', ok: keys.problem === null, detail: keys.problem ?? 'they can be used' },
+  ];
+  return { ready: checks.every(({ ok }) => ok), checks };
+}
+
+/** Metrics that show a state, taken when they are asked for. */
+function observe(
+  metrics: Metrics,
+  { probe, recording, authorities }: Checked,
+  recorder: BatchRecorder,
+): void {
+  metrics.beforeScrape(() => {
+    metrics.databaseUp.set(probe.problem === null && recording.problem === null ? 1 : 0);
+    metrics.recordQueueLength.set(recorder.queued);
+    metrics.authorityExpiry.reset();
+    for (const { id, kind, state, notAfter } of authorities.list())
+      if (state !== 'retired') metrics.authorityExpiry.set({ kind, id, state }, notAfter.getTime() / 1000);
+  });
+}
