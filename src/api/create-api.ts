@@ -26,7 +26,6 @@ import type { Route } from './route.ts';
 import type { TokenStore } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
 import { unrecordedRoutes } from './unrecorded.ts';
-import { unrecordedRoutes } from './unrecorded.ts';
 
 export interface ApiDependencies {
   readonly trustDomain: TrustDomain;
@@ -74,7 +73,6 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
     ...rotationRoutes(dependencies.rotations),
     ...revocationRoutes(dependencies.revocations),
     ...proxyRoutes(dependencies.proxies),
-    ...unrecordedRoutes(dependencies),
     ...unrecordedRoutes(dependencies),
     ...bundleRoutes(dependencies.bundle),
     ...tokenRoutes({ tokens, clock, revoked: (id) => authenticator.forget(id) }),

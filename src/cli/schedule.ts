@@ -12,7 +12,6 @@ import { startScheduled } from '../rotation/operate.ts';
 import { plan } from '../rotation/plan.ts';
 import type { Rotation } from '../rotation/rotation.ts';
 import { LatenessLog } from './lateness-log.ts';
-import { LatenessLog } from './lateness-log.ts';
 
 export interface UpkeepOptions {
   readonly apply: ApplyOptions;
@@ -27,7 +26,6 @@ export interface UpkeepOptions {
 /** Authorities are looked at this often: a lifetime of seconds must work as well as one of years. */
 const SECOND = '* * * * * *';
 const LATENESS = '*/5 * * * * *';
-const LATENESS = '*/5 * * * * *';
 const PARTITIONS = '17 3 * * *';
 const FLEET = '30 * * * * *';
 
@@ -35,11 +33,7 @@ const FLEET = '30 * * * * *';
 export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
   const { log, database } = options;
   const lateness = new LatenessLog(log);
-  const lateness = new LatenessLog(log);
   const tasks = [
-    schedule(LATENESS, () =>
-      lateness.look(options.apply.clock(), options.authorities.list(), options.authorities.rotations()),
-    ),
     schedule(LATENESS, () =>
       lateness.look(options.apply.clock(), options.authorities.list(), options.authorities.rotations()),
     ),
