@@ -63,24 +63,47 @@ SELECT carnet_make_append_only('revocation');
 -- Finds what has not expired yet among all that was ever issued: the order of rows and of ends is much the same.
 CREATE INDEX issuance_not_after ON issuance USING brin (not_after) WITH (pages_per_range = 16);
 
--- A replica that has not heard of a rotation yet must not sign by an authority that is retired. The lock makes one of
--- the two wait for the other: who retires looks again for what was signed, after this.
-CREATE FUNCTION carnet_refuse_retired() RETURNS trigger
+-- Whether a denial is in force against a bearer. Three questions, so that each is one look into an index.
+CREATE INDEX denial_instance ON denial (instance) WHERE lifted_at IS NULL;
+CREATE INDEX denial_identity ON denial (identity) WHERE lifted_at IS NULL AND instance IS NULL;
+CREATE INDEX denial_node ON denial (node) WHERE lifted_at IS NULL AND instance IS NULL AND identity IS NULL;
+CREATE FUNCTION carnet_is_denied(bearer_identity text, bearer_instance text, bearer_node text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, public AS $$
+  SELECT EXISTS (SELECT FROM denial WHERE lifted_at IS NULL AND instance = bearer_instance
+      AND (identity IS NULL OR identity = bearer_identity) AND (node IS NULL OR node = bearer_node))
+    OR EXISTS (SELECT FROM denial WHERE lifted_at IS NULL AND instance IS NULL AND identity = bearer_identity
+      AND (node IS NULL OR node = bearer_node))
+    OR EXISTS (SELECT FROM denial WHERE lifted_at IS NULL AND instance IS NULL AND identity IS NULL
+      AND node = bearer_node)
+$$;
+
+-- A replica that has not heard of it yet must neither sign by an authority that is retired nor issue to whom that is
+-- denied. The lock makes one of the two wait for the other: who retires or revokes looks again for what was signed,
+-- after taking the stronger lock, and so finds it all. In one order, so that two of them never wait for each other.
+CREATE FUNCTION carnet_refuse_issuance() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
 DECLARE
-  retired text;
+  refused text;
 BEGIN
-  SELECT string_agg(id, ', ') INTO retired FROM (
-    SELECT id, state FROM authority WHERE id IN (SELECT authority_id FROM recorded) FOR SHARE
-  ) AS signers WHERE state = 'retired';
-  IF retired IS NOT NULL THEN
-    RAISE EXCEPTION 'authority % is retired, and signs no more', retired USING ERRCODE = 'object_not_in_prerequisite_state';
+  -- By itself: a condition on the state would be checked first, and what it excludes not be locked.
+  PERFORM FROM authority WHERE id IN (SELECT authority_id FROM recorded) ORDER BY id FOR SHARE;
+  SELECT string_agg(id, ', ') INTO refused FROM authority
+    WHERE id IN (SELECT authority_id FROM recorded) AND state = 'retired';
+  IF refused IS NOT NULL THEN
+    RAISE EXCEPTION 'authority % is retired, and signs no more', refused USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  IF EXISTS (SELECT FROM denial WHERE lifted_at IS NULL) THEN
+    SELECT identity || ' of ' || instance INTO refused FROM recorded
+      WHERE instance IS NOT NULL AND carnet_is_denied(identity, instance, node) LIMIT 1;
+    IF refused IS NOT NULL THEN
+      RAISE EXCEPTION '% is revoked: nothing more is issued to it', refused USING ERRCODE = 'CN403';
+    END IF;
   END IF;
   RETURN NULL;
 END
 $$;
-CREATE TRIGGER refuse_retired AFTER INSERT ON issuance
-  REFERENCING NEW TABLE AS recorded FOR EACH STATEMENT EXECUTE FUNCTION carnet_refuse_retired();
+CREATE TRIGGER refuse_issuance AFTER INSERT ON issuance
+  REFERENCING NEW TABLE AS recorded FOR EACH STATEMENT EXECUTE FUNCTION carnet_refuse_issuance();
 
 -- A rotation under way, or one that was. One of a kind at a time.
 CREATE TABLE rotation (

@@ -1,8 +1,14 @@
-import { CarnetError, errorCodeOf } from '../errors.ts';
+import { CarnetError, type ErrorCode, errorCodeOf } from '../errors.ts';
 import type { Issuance, Recorder } from './issuance.ts';
 
-/** Commits a batch, all or nothing, in bounded time. Rejects with `invalid_argument` for a row that can't be. */
+/**
+ * Commits a batch, all or nothing, in bounded time. Rejects with `invalid_argument` for a row that can't be, with
+ * `permission_denied` for one that is revoked already.
+ */
 export type InsertIssuances = (batch: readonly Issuance[]) => Promise<void>;
+
+/** What is wrong with one row, and not with all. */
+const ROW_REFUSED: ReadonlySet<ErrorCode> = new Set(['invalid_argument', 'permission_denied']);
 
 export interface RecorderLimits {
   /** Rows in one commit. */
@@ -102,7 +108,7 @@ export class BatchRecorder implements Recorder {
         await this.#insert(part.map(({ issuance }) => issuance));
         for (const { resolve } of part) resolve();
       } catch (error) {
-        const refused = errorCodeOf(error) === 'invalid_argument';
+        const refused = ROW_REFUSED.has(errorCodeOf(error));
         const failed = refused ? [part] : [part, ...parts.splice(0)];
         if (refused && part.length > 1)
           parts.push(part.slice(part.length >> 1), part.slice(0, part.length >> 1));

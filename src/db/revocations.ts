@@ -52,12 +52,17 @@ export async function liftDenial(tx: Queryable, id: number): Promise<void> {
   if (rows.length === 0) throw new CarnetError('not_found', `no denial ${id} is in force`);
 }
 
-/** Revokes all that fits a denial, is still valid and isn't revoked yet. Read by (not_after), whatever the history's size. */
+/**
+ * Revokes all that fits a denial, is still valid and isn't revoked yet. Issuances under way are waited for, and what
+ * comes after them finds the denial (migration 0002): so when this transaction is over, nothing that fits is left,
+ * in any replica. Read by (not_after), whatever the history's size.
+ */
 export async function revokeMatching(
   tx: Queryable,
   denialId: number,
   reasonCode: RevocationReason,
 ): Promise<{ authorityId: string }[]> {
+  await tx.query("SELECT FROM authority WHERE state <> 'retired' ORDER BY id FOR NO KEY UPDATE");
   const rows = await tx.query<{ authority_id: string }>(
     `INSERT INTO revocation (serial, authority_id, not_after, reason_code, reason, actor, denial_id)
      SELECT serial, authority_id, not_after, $2, denial.reason, denial.actor, denial.id
