@@ -96,6 +96,10 @@ function startCommand(terminal: Terminal, verb: 'prepare' | 'taint'): Command {
     .option('--hold <DURATION>', 'wait this long for consumers that cannot acknowledge');
   if (taint) command.option('--yes', 'do not ask').option('--no-wait', 'begin, and do not wait for the end');
   else command.option('--issuing', 'an issuing CA only').option('--cross-sign', CROSS_SIGN);
+  command.addHelpText(
+    'after',
+    `\nExample:\n  $ carnet root ${verb} --reason '${taint ? 'key found in a backup' : 'yearly rotation'}'`,
+  );
   return command.action(async (flags: Flags) => {
     const client = clientOf(flags, terminal);
     if (taint)
@@ -122,6 +126,7 @@ function stepCommand(terminal: Terminal, request: RotationRequest, description: 
     command
       .option('--force', 'whatever its gate says: says what will break, and asks')
       .option('--yes', 'do not ask');
+  command.addHelpText('after', `\nExample:\n  $ carnet root ${request}`);
   return command.action(async (flags: Flags) => {
     const client = clientOf(flags, terminal);
     const kind = flags.issuing === true ? 'issuing' : 'root';

@@ -11,6 +11,7 @@ import { createTokenText, hashToken } from '../../src/api/token-text.ts';
 import type { IssuanceDetail } from '../../src/audit/query.ts';
 import type { StoredAuthority } from '../../src/ca/authority-store.ts';
 import { Proxies } from '../../src/delivery/proxies.ts';
+import { CarnetError } from '../../src/errors.ts';
 import { parseSelector } from '../../src/identity/selector.ts';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import { createLogger } from '../../src/log.ts';
@@ -60,9 +61,11 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     },
     revocations: {
       revoke: async () => ({ denialId: 1, count: 2, sequence: 3 }),
-      lift: async () => undefined,
+      lift: async (id) => {
+        throw new CarnetError('not_found', `no denial ${id} is in force`);
+      },
       denials: async () => [],
-      crl: async () => undefined,
+      crl: async (authorityId) => (authorityId === 'none' ? undefined : new Uint8Array([0x30, 0])),
     },
     rotations: {
       pictures: async () => [],

@@ -54,8 +54,9 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['POST', '/v1/revocations', '/v1/revocations', { identity: 'spiffe://carnet.local/web' }, 201],
     ['POST', '/v1/revocations', '/v1/revocations', { identity: 'spiffe://carnet.local/web', node: 'n' }, 400],
     ['GET', '/v1/revocations', '/v1/revocations', undefined, 200],
-    ['DELETE', '/v1/revocations/{id}', '/v1/revocations/1', undefined, 200],
-    ['GET', '/v1/crls/{authority}', '/v1/crls/root-01020304', undefined, 404],
+    ['DELETE', '/v1/revocations/{id}', '/v1/revocations/1', undefined, 404],
+    ['GET', '/v1/crls/{authority}', '/v1/crls/root-01020304', undefined, 200],
+    ['GET', '/v1/crls/{authority}', '/v1/crls/none', undefined, 404],
     ['GET', '/healthz', '/healthz', undefined, 200],
     ['GET', '/readyz', '/readyz', undefined, 200],
     ['GET', '/metrics', '/metrics', undefined, 200],
@@ -69,7 +70,8 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
   const documented = Object.entries<object>(document.paths).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
   );
-  t.deepEqual(new Set(exchanges.map(([method, path]) => `${method} ${path}`)), new Set(documented));
+  const called = new Set(exchanges.map(([method, path]) => `${method} ${path}`));
+  t.deepEqual([...called].sort(), documented.sort());
 });
 
 test('the document names only schemas that it has', async (t) => {
