@@ -139,7 +139,12 @@ export async function launchCarnet(
       const token = readFileSync(join(dataDir, 'admin.token'), 'utf8').trim();
       const response = await fetch(url + path, {
         method,
-        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        // A connection kept for the next call would be one to a server that may have been killed since.
+        headers: {
+          authorization: `Bearer ${token}`,
+          'content-type': 'application/json',
+          connection: 'close',
+        },
         body: body === undefined ? null : JSON.stringify(body),
       });
       const text = await response.text();
