@@ -59,6 +59,8 @@ export interface Stream {
 const HOUR_MS = 3_600_000;
 /** Without any certificate there is no other bound to what is kept. */
 const WITHOUT_CERTIFICATE_MS = HOUR_MS;
+/** Envoy tries to connect again every 30 s at least. */
+const COME_BACK_MS = 35_000;
 /** Streams that an instance left and did not come back for, told apart; a proxy has one for each of its secrets. */
 const MAX_LEFTOVERS = 256;
 const MAX_NAMES = 16;
@@ -110,7 +112,10 @@ export class Member {
     return member;
   }
 
-  /** It was issued to the instance, and whether it was sent is not known: it may be what any stream of it was sent last. */
+  /**
+   * It was issued to the instance, and whether it was sent is not known: it may be what any stream of its identity
+   * was sent last. Where there was none, a proxy that has it comes back for it; if none does, there is none.
+   */
   mayHold(certificate: HeldCertificate, now: number): void {
     const { identity, until } = certificate;
     this.#issuedUntil = Math.max(this.#issuedUntil, until);
@@ -125,8 +130,9 @@ export class Member {
       };
     });
     if (found) return;
-    const slot = sentCertificate(emptySlot(null, identity), certificate, now);
-    this.#leftovers.push({ slot, since: 0, until });
+    const unproved = { ...certificate, until: Math.min(until, now + COME_BACK_MS) };
+    const slot = sentCertificate(emptySlot(null, identity), unproved, now);
+    this.#leftovers.push({ slot, since: 0, until: unproved.until });
   }
 
   get connected(): boolean {

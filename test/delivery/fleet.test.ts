@@ -204,6 +204,19 @@ const ROWS: [what: string, events: Do, expected: Expected][] = [
     { authorities: ['new'] },
   ],
   [
+    'or until nobody came back for it',
+    (w) => w.hold('s', 'a', 'old').crash().pass(40_000),
+    { authorities: [] },
+  ],
+  [
+    'an identity that no stream asked for does not count for long after a kill',
+    (w) => {
+      w.hold('s', 'a', 'old').issue('b', 'old').store();
+      w.crash().hold('s', 'a', 'new').pass(40_000);
+    },
+    { authorities: ['new'] },
+  ],
+  [
     'a process that ended while there was no agent is gone',
     (w) => w.hold('s', 'a', 'old').end().restart(),
     { gone: true, authorities: [] },
