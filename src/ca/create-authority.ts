@@ -92,7 +92,13 @@ async function createAuthority(
     const signing = { ...authority, signer, chain: parent === null ? [] : [certificate] };
     await tryAuthority(signing, trustDomain);
     // 5. Keep the key.
-    const stored = { ...authority, keyAlgorithm, ...(await key.keep(id)), crossCertificate: null };
+    const stored = {
+      ...authority,
+      keyAlgorithm,
+      ...(await key.keep(id)),
+      crossCertificate: null,
+      intermediates: [],
+    };
     return { signing, stored };
   } catch (error) {
     await key.discard();

@@ -1,3 +1,4 @@
+import type { OperatorEvent } from '../audit/operator-event.ts';
 import type { AuthorityStore } from './authority-store.ts';
 import type { KeyEncryptionKey } from './key-encryption-key.ts';
 import { sealedUnder, sealKey, unsealKey } from './seal.ts';
@@ -10,9 +11,9 @@ export interface Rewrapped {
 }
 
 /**
- * Seals every authority's key under `to` in place of `from`, all of them in one transaction, and records it. The
- * keys themselves, and what they signed, stay as they are. Run again, it finds nothing to do. Throws
- * `key_unseal_failed`, and then has changed nothing.
+ * Seals every authority's key, and that of a request to an outside CA, under `to` in place of `from`, all of them in
+ * one transaction, and records it. The keys themselves, and what they signed, stay as they are. Run again, it finds
+ * nothing to do. Throws `key_unseal_failed`, and then has changed nothing.
  */
 export function rewrapKeys(
   store: AuthorityStore,
@@ -21,30 +22,41 @@ export function rewrapKeys(
   actor: string,
 ): Promise<Rewrapped> {
   return store.transact(async (tx) => {
+    const request = await tx.upstreamRequest();
     const rewrapped: string[] = [];
     const before: string[] = [];
-    for (const { id, sealedKey } of await tx.list()) {
+    for (const { id, sealedKey } of [...(await tx.list()), ...(request === null ? [] : [request])]) {
       if (sealedKey === null) continue;
       if (sealedUnder(sealedKey) === to.id) {
         before.push(id);
         continue;
       }
-      const pkcs8 = unsealKey(from, id, sealedKey);
-      const resealed = sealKey(to, id, pkcs8);
-      pkcs8.fill(0);
-      // It opens before the only other copy is overwritten.
-      unsealKey(to, id, resealed).fill(0);
-      await tx.reseal(id, resealed);
-      await tx.event({
-        actor,
-        action: 'authority.rewrap',
-        subject: id,
-        before: { key_encryption_key: from.id },
-        after: { key_encryption_key: to.id },
-        reason: '',
-      });
+      const resealed = reseal(id, sealedKey, from, to);
+      if (id === request?.id) await tx.replaceUpstreamRequest({ ...request, sealedKey: resealed });
+      else await tx.reseal(id, resealed);
+      await tx.event(eventOf(id, from, to, actor));
       rewrapped.push(id);
     }
     return { rewrapped, before };
   });
+}
+
+function reseal(id: string, sealedKey: Uint8Array, from: KeyEncryptionKey, to: KeyEncryptionKey): Uint8Array {
+  const pkcs8 = unsealKey(from, id, sealedKey);
+  const resealed = sealKey(to, id, pkcs8);
+  pkcs8.fill(0);
+  // It opens before the only other copy is overwritten.
+  unsealKey(to, id, resealed).fill(0);
+  return resealed;
+}
+
+function eventOf(id: string, from: KeyEncryptionKey, to: KeyEncryptionKey, actor: string): OperatorEvent {
+  return {
+    actor,
+    action: 'authority.rewrap',
+    subject: id,
+    before: { key_encryption_key: from.id },
+    after: { key_encryption_key: to.id },
+    reason: '',
+  };
 }

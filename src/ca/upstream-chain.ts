@@ -115,6 +115,8 @@ export async function checkUpstreamChain(
     if (!(await isSignedBy(certificate, link.issuer))) breaks.push("the signature is its issuer's");
     broken.push(...breaks.map((says) => `certificate ${below + 1}: ${says}`));
   }
+  if (!issuing.subjectAltName?.value.uris.includes(spiffeIdOf(expected.trustDomain, '')))
+    broken.push("certificate 1: X509-SVID §3.2: it has the trust domain's URI name, as the request asks");
   if (!hasUsage(issuing, 'cRLSign')) broken.push('certificate 1: key usage has cRLSign, for our CRLs');
   if (broken.length > 0) throw refused(broken);
   return { issuing, intermediates: certificates.slice(1, -1), root };

@@ -58,6 +58,8 @@ export function rotationLines(rotation: RotationBody, now: number): string[] {
       : []),
   ];
   if (rotation.open_by !== null) lines.push(`${COUNTDOWN} ${relativeTime(rotation.open_by, now)}`);
+  if (phase === 'waiting for an import')
+    lines.push('  the root is an outside CA: carnet root csr, have it signed, then carnet root import');
   const missing = waitsForAcks ? rotation.laggards : activated ? rotation.presenters : [];
   for (const { names, instance, node, why, until, problem } of missing.slice(0, NAMED))
     lines.push(

@@ -1,7 +1,7 @@
 import type { StoredSituation } from './apply.ts';
 import type { Outstanding } from './fleet.ts';
 import { type Laggard, laggards, presenters } from './gate.ts';
-import { gateSequence, isActivated, issuedBy } from './plan.ts';
+import { gateSequence, isActivated, issuedBy, waitsForImport } from './plan.ts';
 import type { Rotation } from './rotation.ts';
 
 /** Where a rotation stands, for people and programs. Times are milliseconds since the epoch. */
@@ -23,6 +23,7 @@ export interface RotationPicture {
 
 export const PHASES = [
   'preparing',
+  'waiting for an import',
   'publishing',
   'waiting for acknowledgements',
   'draining',
@@ -42,7 +43,13 @@ export function pictureOf(now: number, situation: StoredSituation): RotationPict
     const presenting = activated && rotation.kind === 'root' ? presenters(old, now, fleet) : [];
     return {
       rotation,
-      phase: phaseOf(rotation, sequence, activated, presenting.length > 0 || situation.outstanding.count > 0),
+      phase: phaseOf(
+        situation,
+        rotation,
+        sequence,
+        activated,
+        presenting.length > 0 || situation.outstanding.count > 0,
+      ),
       sequence,
       consumers: fleet.filter(({ gone, bundleSent, streams, holdsUntil }) =>
         gone || bundleSent === null ? false : streams > 0 || (holdsUntil ?? 0) > now,
@@ -56,12 +63,14 @@ export function pictureOf(now: number, situation: StoredSituation): RotationPict
 }
 
 function phaseOf(
+  { authorities }: StoredSituation,
   rotation: Rotation,
   sequence: number | null,
   activated: boolean,
   presented: boolean,
 ): RotationPhase {
-  if (rotation.newId === null) return 'preparing';
+  if (rotation.newId === null)
+    return waitsForImport(authorities, rotation) ? 'waiting for an import' : 'preparing';
   if (sequence === null) return 'publishing';
   if (!activated) return 'waiting for acknowledgements';
   return presented ? 'draining' : 'retiring';

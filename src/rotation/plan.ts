@@ -25,7 +25,15 @@ export interface Situation {
 
 export type PlannedAuthority = Pick<
   StoredAuthority,
-  'id' | 'kind' | 'state' | 'parentId' | 'notBefore' | 'notAfter' | 'publishedSequence'
+  | 'id'
+  | 'kind'
+  | 'state'
+  | 'parentId'
+  | 'notBefore'
+  | 'notAfter'
+  | 'publishedSequence'
+  | 'sealedKey'
+  | 'keyReference'
 >;
 
 /** One change of the authorities. Each is carried out in one transaction, and changes what the next plan says. */
@@ -95,6 +103,19 @@ export function isActivated(authorities: readonly PlannedAuthority[], { newId }:
   return authorities.some(({ id, state }) => id === newId && state === 'active');
 }
 
+/**
+ * Whether the root that must sign what comes next is an outside CA's: then an operator imports it. Whoever has an
+ * outside root means to keep one.
+ */
+export function waitsForImport(authorities: readonly PlannedAuthority[], rotation: Rotation): boolean {
+  const find = (id: string | null) => authorities.find((one) => one.id === id);
+  const root =
+    rotation.kind === 'root'
+      ? find(rotation.newId ?? rotation.oldId)
+      : find(find(rotation.oldId)?.parentId ?? null);
+  return root !== undefined && root.sealedKey === null && root.keyReference === null;
+}
+
 /** The sequence that everyone must have acknowledged before the new authorities sign; null before they are published. */
 export function gateSequence(authorities: readonly PlannedAuthority[], rotation: Rotation): number | null {
   const own = authorities.find(({ id }) => id === rotation.newId)?.publishedSequence ?? null;
@@ -161,10 +182,11 @@ function advance(now: number, rotation: Rotation, situation: Situation): Step[] 
   const { handsFree, requested, force, reason } = rotation;
   if (requested === 'abort') return [{ kind: 'abort', rotation, why: reason }];
   const successor = authorities.find(({ id }) => id === rotation.newId);
-  if (successor === undefined) return [{ kind: 'prepare', rotation, why: reason }];
+  const isOurs = !waitsForImport(authorities, rotation);
+  if (successor === undefined) return isOurs ? [{ kind: 'prepare', rotation, why: reason }] : [];
   if (isActivated(authorities, rotation)) return retirement(now, rotation, situation);
   const issuing = successorIssuing(authorities, rotation);
-  if (issuing === undefined || shareOver(issuing, now) > STALE)
+  if (isOurs && (issuing === undefined || shareOver(issuing, now) > STALE))
     return [{ kind: 'prepare', rotation, why: 'what was prepared has grown old' }];
   const sequence = gateSequence(authorities, rotation);
   if (sequence === null) return [{ kind: 'publish', rotation, why: reason }];

@@ -6,10 +6,12 @@ import {
   type Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
+  SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
 import { toHex } from '../../src/x509/bytes.ts';
+import { OID } from '../../src/x509/oid.ts';
 import { keyIdentifier, parsePublicKey } from '../../src/x509/public-key.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
@@ -32,14 +34,21 @@ export interface OutsideCa {
   subordinate(name: string, options?: CertifyOptions): Promise<OutsideCa>;
 }
 
-export async function outsideRoot(): Promise<OutsideCa> {
+/** A root that gives the issuing CAs it certifies this URI name. */
+export async function outsideRoot(uri: string): Promise<OutsideCa> {
   const keys = await generate();
   const spki = new Uint8Array(await webcrypto.subtle.exportKey('spki', keys.publicKey));
-  return outsideCa('CN=Offline root', keys, await sign('CN=Offline root', 'CN=Offline root', keys, spki, {}));
+  return outsideCa(
+    'CN=Offline root',
+    uri,
+    keys,
+    await sign('CN=Offline root', 'CN=Offline root', keys, spki, {}),
+  );
 }
 
 async function outsideCa(
   name: string,
+  uri: string,
   keys: webcrypto.CryptoKeyPair,
   certificate: Uint8Array,
 ): Promise<OutsideCa> {
@@ -47,14 +56,24 @@ async function outsideCa(
   return {
     certificate,
     spki,
-    certify: (subject, options = {}) => sign('CN=Carnet below', name, keys, subject, options),
+    certify: (subject, { extensions = [], ...options } = {}) => {
+      const named = extensions.some(({ type }) => type === OID.subjectAltName) ? [] : [nameOf(uri)];
+      return sign('CN=Carnet below', name, keys, subject, {
+        ...options,
+        extensions: [...named, ...extensions],
+      });
+    },
     subordinate: async (subordinate, options = {}) => {
       const own = await generate();
       const ownSpki = new Uint8Array(await webcrypto.subtle.exportKey('spki', own.publicKey));
       const ownName = `CN=${subordinate}`;
-      return outsideCa(ownName, own, await sign(ownName, name, keys, ownSpki, options));
+      return outsideCa(ownName, uri, own, await sign(ownName, name, keys, ownSpki, options));
     },
   };
+}
+
+function nameOf(uri: string): Extension {
+  return new SubjectAlternativeNameExtension([{ type: 'url', value: uri }]);
 }
 
 function generate(): Promise<webcrypto.CryptoKeyPair> {

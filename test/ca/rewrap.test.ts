@@ -4,7 +4,9 @@ import { createIssuing, createRoot } from '../../src/ca/create-authority.ts';
 import { parseKeyEncryptionKey } from '../../src/ca/key-encryption-key.ts';
 import { openAuthority } from '../../src/ca/open-authority.ts';
 import { rewrapKeys } from '../../src/ca/rewrap.ts';
+import { unsealKey } from '../../src/ca/seal.ts';
 import { sealedKeyStore } from '../../src/ca/sealed-key-store.ts';
+import { createUpstreamRequest } from '../../src/ca/upstream-request.ts';
 import { PostgresAuthorityStore } from '../../src/db/authorities.ts';
 import { listEvents } from '../../src/db/operator-events.ts';
 import { openDatabase } from '../db/fixtures.ts';
@@ -55,6 +57,20 @@ test('every sealed key opens under the new key-encryption key, and under no othe
       before: { key_encryption_key: KEK.id },
       after: { key_encryption_key: NEW_KEK.id },
     });
+  await close();
+});
+
+test('the key of a request to an outside CA is sealed anew with the others', async (t) => {
+  const { store, close } = await storeWithAuthorities();
+  const request = await createUpstreamRequest(authorityRequest().trustDomain, 'ec-p256', sealedKeyStore(KEK));
+  await store.transact((tx) => tx.replaceUpstreamRequest(request));
+  t.true((await rewrapKeys(store, KEK, NEW_KEK, 'local:uid-0')).rewrapped.includes(request.id));
+  const stored = await store.transact((tx) => tx.upstreamRequest());
+  t.like(stored, { id: request.id, keyAlgorithm: 'ec-p256', keyReference: null });
+  t.deepEqual(stored?.csr, Buffer.from(request.csr));
+  t.notThrows(() => unsealKey(NEW_KEK, request.id, stored?.sealedKey ?? new Uint8Array()));
+  await store.transact((tx) => tx.replaceUpstreamRequest(null));
+  t.is(await store.transact((tx) => tx.upstreamRequest()), null);
   await close();
 });
 

@@ -19,7 +19,7 @@ const request = await createUpstreamRequest(TRUST_DOMAIN, 'ec-p256', KEYS);
 const { spki } = await parseCsr(request.csr);
 const check = (chain: readonly Uint8Array[], now = NOW) =>
   checkUpstreamChain(chain, { spki, trustDomain: TRUST_DOMAIN, now });
-const root = await outsideRoot();
+const root = await outsideRoot('spiffe://carnet.test');
 
 test('the request says what our issuing CAs say, and is signed by its key', async (t) => {
   const csr = new x509.Pkcs10CertificateRequest(request.csr);
@@ -64,12 +64,12 @@ const CASES: readonly Case[] = [
   ['our certificate alone', async () => [await root.certify(spki)], /2 to 5 certificates/],
   [
     'another key than ours',
-    async () => [await root.certify((await outsideRoot()).spki), root.certificate],
+    async () => [await root.certify((await outsideRoot('spiffe://carnet.test')).spki), root.certificate],
     /not of the key of our request/,
   ],
   [
     'a root that did not sign it',
-    async () => [await root.certify(spki), (await outsideRoot()).certificate],
+    async () => [await root.certify(spki), (await outsideRoot('spiffe://carnet.test')).certificate],
     /the signature is its issuer's/,
   ],
   [
@@ -133,6 +133,14 @@ const CASES: readonly Case[] = [
       root.certificate,
     ],
     /certificate 1: X509-SVID §3.2/,
+  ],
+  [
+    'a certificate without the trust domain',
+    async () => [
+      await root.certify(spki, { extensions: [new x509.SubjectAlternativeNameExtension([])] }),
+      root.certificate,
+    ],
+    /certificate 1: X509-SVID §3.2: it has/,
   ],
   [
     'an extended key usage without clients',

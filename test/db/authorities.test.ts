@@ -29,6 +29,7 @@ function authority(id: string, fields: Partial<NewAuthority> = {}): NewAuthority
     sealedKey: Buffer.from(`sealed key of ${id}`),
     keyReference: null,
     crossCertificate: null,
+    intermediates: [],
     ...fields,
   };
 }
@@ -50,8 +51,9 @@ test.serial(
       entryId: null,
       entryVersion: null,
     });
+    const intermediates = [Buffer.from('one'), Buffer.from('two')];
     const result = await store.transact(async (tx) => {
-      await tx.insert(authority('root-b'));
+      await tx.insert(authority('root-b', { intermediates }));
       await tx.insert(authority('root-a', { sealedKey: null, keyAlgorithm: 'rsa-4096' }));
       await tx.setState('root-b', 'active');
       await tx.publishBundle(['root-b', 'root-a'], []);
@@ -71,7 +73,7 @@ test.serial(
     t.deepEqual(
       authorities.map(({ createdAt, stateSince, publishedSequence, ...rest }) => rest),
       [
-        authority('root-b', { state: 'active' }),
+        authority('root-b', { state: 'active', intermediates }),
         authority('root-a', { sealedKey: null, keyAlgorithm: 'rsa-4096' }),
       ],
     );

@@ -77,6 +77,7 @@ async function fill(database: Database): Promise<void> {
       sealedKey: null,
       keyReference: null,
       crossCertificate: null,
+      intermediates: [],
     } as const;
     await tx.insert({ id: `root-${id}`, parentId: `root-${id}`, kind: 'root', state: 'prepared', ...rest });
     await tx.setState(`root-${id}`, 'active');
