@@ -71,7 +71,7 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
     ...issuanceRoutes(dependencies.issuances, trustDomain),
     ...authorityRoutes(dependencies.authorities),
     ...rotationRoutes(dependencies.rotations),
-    ...revocationRoutes(dependencies.revocations),
+    ...revocationRoutes(dependencies.revocations, trustDomain),
     ...proxyRoutes(dependencies.proxies),
     ...unrecordedRoutes(dependencies),
     ...bundleRoutes(dependencies.bundle),

@@ -1,6 +1,12 @@
 import { z } from 'zod';
 import { timestampOf } from '../audit/cursor.ts';
-import type { IssuanceDetail, IssuanceFilter, IssuanceQuery, RecordedIssuance } from '../audit/query.ts';
+import type {
+  IssuanceDetail,
+  IssuanceFilter,
+  IssuanceQuery,
+  RecordedIssuance,
+  Revocation,
+} from '../audit/query.ts';
 import { CarnetError } from '../errors.ts';
 import { parseSpiffeId, spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
 import { DecodedCertificate, decodeCertificate, hexOf, pemOf } from './certificate-body.ts';
@@ -39,6 +45,10 @@ const IssuanceDetails = z
       .nullable()
       .meta({ description: 'What attestation saw of the caller; null for a CA certificate' }),
     granted_by: Entry.nullable().meta({ description: 'The registration entry as it was' }),
+    revocation: z
+      .strictObject({ revoked_at: Time, reason_code: z.string(), reason: z.string(), actor: z.string() })
+      .nullable()
+      .meta({ description: 'What ended it before its time; null for one that is not revoked' }),
   })
   .meta({ id: 'IssuanceDetails' });
 
@@ -79,7 +89,8 @@ export function issuanceRoutes(issuances: IssuanceQuery, trustDomain: TrustDomai
       name: 'getIssuance',
       access: 'auditor',
       summary: 'Show one issued certificate',
-      description: 'With the certificate, what attestation saw, and the registration entry as it was.',
+      description:
+        'With the certificate, what attestation saw, the registration entry as it was, and what revoked it.',
       params: z.strictObject({ serial: SerialInput }),
       response: IssuanceDetails,
       handle: async ({ params: { serial } }) => {
@@ -99,7 +110,8 @@ function filterOf(query: z.output<typeof IssuanceQueryParameters>, trustDomain: 
   return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
 }
 
-function identityOf(text: string, trustDomain: TrustDomain): string {
+/** A SPIFFE ID as an operator writes it: whole, or as its path. Throws `spiffe_id_invalid`. */
+export function identityOf(text: string, trustDomain: TrustDomain): string {
   return text.startsWith('/') ? spiffeIdOf(trustDomain, text) : parseSpiffeId(text);
 }
 
@@ -130,5 +142,10 @@ function detailsBody(issuance: IssuanceDetail): z.input<typeof IssuanceDetails> 
     decoded: decodeCertificate(issuance.certificate),
     evidence: issuance.evidence,
     granted_by: issuance.entry === null ? null : entryBody(issuance.entry),
+    revocation: issuance.revocation && revocationBody(issuance.revocation),
   };
+}
+
+function revocationBody({ revokedAt, reasonCode, reason, actor }: Revocation) {
+  return { revoked_at: timeText(revokedAt), reason_code: reasonCode, reason, actor };
 }

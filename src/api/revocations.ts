@@ -1,10 +1,12 @@
 import { z } from 'zod';
 import { CarnetError } from '../errors.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { Denial } from '../revocation/denial.ts';
 import type { Revoked, RevokeRequest, Target } from '../revocation/revoke.ts';
 import { encodePem } from '../x509/pem.ts';
 import { REVOCATION_REASONS, type RevocationReason } from '../x509/revocation-reason.ts';
 import { NameInput, Pem, SerialInput, TextInput, Time, timeText } from './fields.ts';
+import { identityOf } from './issuances.ts';
 import { defineRoute, type Route } from './route.ts';
 
 const MAX_REASON = 500;
@@ -13,15 +15,18 @@ const REASON_CODES = Object.keys(REVOCATION_REASONS) as [RevocationReason, ...Re
 const RevocationInput = z
   .strictObject({
     serial: SerialInput.optional(),
-    identity: TextInput.optional(),
+    identity: TextInput.optional().meta({ description: 'A whole SPIFFE ID, or a path in our trust domain' }),
     instance: TextInput.optional(),
     node: TextInput.optional(),
     authority: NameInput.optional(),
     reason_code: z.enum(REASON_CODES).default('unspecified').meta({ description: 'RFC 5280 §5.3.1' }),
     reason: z.string().max(MAX_REASON).default('').meta({ description: 'Goes on record' }),
+    force: z.boolean().default(false).meta({
+      description: 'Revokes an authority though certificates that it signed may still be presented',
+    }),
   })
   .refine(
-    ({ reason_code, reason, ...targets }) =>
+    ({ reason_code, reason, force, ...targets }) =>
       Object.values(targets).filter((one) => one !== undefined).length === 1,
     'exactly one of serial, identity, instance, node and authority must be given',
   )
@@ -62,7 +67,7 @@ export interface Revocations {
   crl(authorityId: string): Promise<Uint8Array | undefined>;
 }
 
-export function revocationRoutes(revocations: Revocations): Route[] {
+export function revocationRoutes(revocations: Revocations, trustDomain: TrustDomain): Route[] {
   return [
     defineRoute({
       method: 'POST',
@@ -76,11 +81,12 @@ export function revocationRoutes(revocations: Revocations): Route[] {
       response: RevocationResult,
       statuses: [201],
       handle: async ({ body, caller: { actor } }) => {
-        const { reason_code: reasonCode, reason } = body;
+        const { reason_code: reasonCode, reason, force } = body;
         const { denialId, count, sequence } = await revocations.revoke({
-          target: targetOf(body),
+          target: targetOf(body, trustDomain),
           reasonCode,
           reason,
+          force,
           actor,
         });
         return { denial_id: denialId, certificates: count, bundle_sequence: sequence };
@@ -129,9 +135,12 @@ export function revocationRoutes(revocations: Revocations): Route[] {
   ];
 }
 
-function targetOf({ serial, identity, instance, node, authority }: z.output<typeof RevocationInput>): Target {
+function targetOf(
+  { serial, identity, instance, node, authority }: z.output<typeof RevocationInput>,
+  trustDomain: TrustDomain,
+): Target {
   if (serial !== undefined) return { kind: 'serial', serial };
-  if (identity !== undefined) return { kind: 'identity', identity };
+  if (identity !== undefined) return { kind: 'identity', identity: identityOf(identity, trustDomain) };
   if (instance !== undefined) return { kind: 'instance', instance };
   if (node !== undefined) return { kind: 'node', node };
   return { kind: 'authority', authority: authority ?? '' };

@@ -1,4 +1,5 @@
 import type { RegistrationEntry } from '../policy/entry.ts';
+import type { RevocationReason } from '../x509/revocation-reason.ts';
 import type { Issuance } from './issuance.ts';
 
 /** All given fields must fit, exactly; `from` is inclusive, `to` exclusive, both of the time of recording. */
@@ -25,9 +26,20 @@ export interface IssuancePage {
   readonly nextCursor: string | null;
 }
 
+/** What ended a certificate before its time. */
+export interface Revocation {
+  readonly revokedAt: Date;
+  readonly reasonCode: RevocationReason;
+  /** In the operator's words. */
+  readonly reason: string;
+  readonly actor: string;
+}
+
 export interface IssuanceDetail extends RecordedIssuance {
   /** The registration entry's version that granted it, whole. */
   readonly entry: RegistrationEntry | null;
+  /** Null for one that is not revoked. */
+  readonly revocation: Revocation | null;
 }
 
 export interface IssuanceQuery {

@@ -117,6 +117,7 @@ function writeDetails(terminal: Terminal, issuance: IssuanceDetailsBody): void {
     ['Identity', issuance.identity],
     ['Names', decoded.subject_alt_names.join(' ')],
     ['Valid', `${shortTime(issuance.not_before)} to ${shortTime(issuance.not_after)}`],
+    ...revokedField(issuance),
     ['Recorded', issuance.recorded_at],
     ['Profile', `${issuance.profile}, ${decoded.public_key}`],
     ['Signed by', `${issuance.authority} (${decoded.issuer})`],
@@ -133,4 +134,10 @@ function writeDetails(terminal: Terminal, issuance: IssuanceDetailsBody): void {
     ),
   ]);
   writeLine(terminal, issuance.certificate.trimEnd());
+}
+
+function revokedField({ revocation }: IssuanceDetailsBody): [string, string][] {
+  if (revocation === null) return [];
+  const { revoked_at, reason_code, reason, actor } = revocation;
+  return [['Revoked', `${shortTime(revoked_at)} by ${actor}, ${reason_code}: ${reason || '-'}`]];
 }

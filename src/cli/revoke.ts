@@ -17,6 +17,7 @@ interface Flags extends OperatorFlags {
   readonly reasonCode?: string;
   readonly list?: boolean;
   readonly lift?: string;
+  readonly force?: boolean;
   readonly yes?: boolean;
 }
 
@@ -36,7 +37,7 @@ export function revokeCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
   return operatorCommand('revoke')
     .description('revoke certificates, and refuse to issue such again')
     .option('--serial <SERIAL>', 'one certificate; and its identity at its instance from now on')
-    .option('--identity <SPIFFE-ID>', 'an identity, wherever it is')
+    .option('--identity <SPIFFE-ID>', 'an identity, or its path, wherever it is')
     .option('--instance <ID>', 'all that a container or process has')
     .option('--node <NAME>', 'all that a node has')
     .option('--authority <ID>', 'an issuing CA that signs no more')
@@ -44,6 +45,7 @@ export function revokeCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
     .addOption(new Option('--reason-code <CODE>', 'RFC 5280 §5.3.1').choices(Object.keys(REVOCATION_REASONS)))
     .option('--list', 'what is refused now, and what was')
     .option('--lift <ID>', 'let it be issued again; what was revoked stays so')
+    .option('--force', 'an authority, whoever still presents what it signed')
     .option('--yes', 'do not ask')
     .addHelpText('after', EXAMPLE)
     .action((flags: Flags) => run(flags, terminal));
@@ -66,6 +68,7 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
     await confirm(terminal, flags.yes, `All that ${target} ${value} holds is revoked, and no more issued.`);
   const result = await client.post<RevocationResultBody>('/v1/revocations', {
     [target]: value,
+    force: flags.force ?? false,
     ...(flags.reason === undefined ? {} : { reason: flags.reason }),
     ...(flags.reasonCode === undefined ? {} : { reason_code: flags.reasonCode }),
   });

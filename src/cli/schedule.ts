@@ -5,7 +5,6 @@ import type { Database } from '../db/database.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { isRetryable } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { sweep } from '../revocation/revoke.ts';
 import { type ApplyOptions, applyPlan } from '../rotation/apply.ts';
 import type { Authorities } from '../rotation/authorities.ts';
 import { startScheduled } from '../rotation/operate.ts';
@@ -18,13 +17,11 @@ export interface UpkeepOptions {
   readonly authorities: Authorities;
   readonly database: Database;
   readonly log: Logger;
-  /** When the last denial was made, milliseconds since the epoch. */
-  readonly youngestDenial: () => number;
   readonly rotationSchedules: Readonly<Record<Rotation['kind'], RotationSchedule>>;
 }
 
 /** Authorities are looked at this often: a lifetime of seconds must work as well as one of years. */
-const SECOND = '* * * * * *';
+const AUTHORITIES = '* * * * * *';
 const LATENESS = '*/5 * * * * *';
 const PARTITIONS = '17 3 * * *';
 const FLEET = '30 * * * * *';
@@ -37,10 +34,9 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
     schedule(LATENESS, () =>
       lateness.look(options.apply.clock(), options.authorities.list(), options.authorities.rotations()),
     ),
-    schedule(SECOND, () => quietly(log, 'authorities', () => advanceRotations(options)), {
+    schedule(AUTHORITIES, () => quietly(log, 'authorities', () => advanceRotations(options)), {
       noOverlap: true,
     }),
-    schedule(SECOND, () => quietly(log, 'revocations', () => sweepRevocations(options)), { noOverlap: true }),
     ...cronRotations(options),
     schedule(FLEET, () => quietly(log, 'fleet', () => pruneConsumers(database)), { noOverlap: true }),
     schedule(PARTITIONS, () => quietly(log, 'partitions', () => ensurePartitions(database)), {
@@ -76,11 +72,6 @@ async function startBySchedule(
 ): Promise<void> {
   const started = await startScheduled(apply, kind, firedAt);
   if (started) log.info({ kind }, 'a scheduled rotation begins');
-}
-
-async function sweepRevocations({ apply, youngestDenial, log }: UpkeepOptions): Promise<void> {
-  const count = await sweep(apply, youngestDenial());
-  if (count > 0) log.warn({ count }, 'leaves issued by a replica that had not heard of a denial are revoked');
 }
 
 function cronRotations(options: UpkeepOptions) {

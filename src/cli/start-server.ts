@@ -191,7 +191,6 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       authorities,
       database,
       log,
-      youngestDenial: () => denials.at(-1)?.createdAt.getTime() ?? Number.NEGATIVE_INFINITY,
       rotationSchedules: { root: config.rootRotation, issuing: config.issuingCaRotation },
     }),
   );

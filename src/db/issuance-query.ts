@@ -9,6 +9,7 @@ import type {
 import { CarnetError } from '../errors.ts';
 import type { Queryable } from './database.ts';
 import { entryVersion } from './entry-rows.ts';
+import { findRevocation } from './revocations.ts';
 
 const MAX_PAGE = 1000;
 const SERIAL = /^[0-9a-f]{32}$/;
@@ -73,7 +74,8 @@ export class PostgresIssuanceQuery implements IssuanceQuery {
     ]);
     if (!row) return undefined;
     const entry = await entryVersion(this.#database, row.entry_id, row.entry_version);
-    return { ...issuanceOf(row), entry };
+    const revocation = await findRevocation(this.#database, serial);
+    return { ...issuanceOf(row), entry, revocation };
   }
 
   async unrecorded(serials: readonly string[]): Promise<Set<string>> {

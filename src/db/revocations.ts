@@ -1,3 +1,4 @@
+import type { Revocation } from '../audit/query.ts';
 import type { RevokedCertificate } from '../ca/authority-store.ts';
 import { CarnetError } from '../errors.ts';
 import type { Denial } from '../revocation/denial.ts';
@@ -113,6 +114,20 @@ export async function findIssuance(
     [serial],
   );
   return row;
+}
+
+/** What ended the certificate with this serial (lower-case hex) before its time; null for one that is not revoked. */
+export async function findRevocation(database: Queryable, serial: string): Promise<Revocation | null> {
+  const [row] = await database.query<{
+    revoked_at: Date;
+    reason_code: RevocationReason;
+    reason: string;
+    actor: string;
+  }>("SELECT revoked_at, reason_code, reason, actor FROM revocation WHERE serial = decode($1, 'hex')", [
+    serial,
+  ]);
+  if (row === undefined) return null;
+  return { revokedAt: row.revoked_at, reasonCode: row.reason_code, reason: row.reason, actor: row.actor };
 }
 
 /** The latest CRL of an authority, DER; undefined where it has none. */

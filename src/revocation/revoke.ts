@@ -4,6 +4,7 @@ import type { KeyStore } from '../ca/key-store.ts';
 import { openAuthority } from '../ca/open-authority.ts';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
+import { signing } from '../rotation/plan.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import type { RevocationReason } from '../x509/revocation-reason.ts';
 import { serialHex } from '../x509/serial.ts';
@@ -21,6 +22,8 @@ export interface RevokeRequest {
   readonly reasonCode: RevocationReason;
   /** In the operator's words; on record. */
   readonly reason: string;
+  /** An authority's certificate is revoked whoever still presents what it signed. */
+  readonly force: boolean;
   readonly actor: string;
 }
 
@@ -40,16 +43,14 @@ export interface RevokeOptions {
   readonly backdateSeconds: number;
 }
 
-/** A replica that has not heard of a denial may go on issuing for moments: so long it is looked after. */
-const SWEEP_MS = 2 * 60_000;
-
 /**
  * Revokes, in one transaction: what fits is denied from then on, what was issued to it and is still valid is in the
- * CRLs of its authorities, and these are in the bundle that every proxy is sent. Throws `not_found`, `conflict` for
- * an authority that signs now.
+ * CRLs of its authorities, and these are in the bundle that every proxy is sent. Throws `not_found`; `conflict` for
+ * an authority that signs now or whose revocation would break somebody; `authority_unavailable` while a CRL cannot be
+ * signed: then nothing is revoked.
  */
 export function revoke(options: RevokeOptions, request: RevokeRequest): Promise<Revoked> {
-  const { target, reasonCode, reason, actor } = request;
+  const { target, reasonCode, reason, force, actor } = request;
   return options.store.transact(async (tx) => {
     const result =
       target.kind === 'authority'
@@ -61,7 +62,7 @@ export function revoke(options: RevokeOptions, request: RevokeRequest): Promise<
       subject:
         result.denialId === null && target.kind === 'authority' ? target.authority : String(result.denialId),
       before: null,
-      after: { ...target, reason_code: reasonCode, certificates: result.count },
+      after: { ...target, reason_code: reasonCode, force, certificates: result.count },
       reason,
     });
     return result;
@@ -80,26 +81,6 @@ export function liftDenial(options: RevokeOptions, id: number, actor: string): P
       after: null,
       reason: '',
     });
-  });
-}
-
-/**
- * Revokes what was issued against a young denial by a replica that had not heard of it. Resolves to how many
- * certificates that were: to be called every second.
- */
-export async function sweep(options: RevokeOptions, youngSince: number): Promise<number> {
-  if (options.clock() - youngSince > SWEEP_MS) return 0;
-  return options.store.transact(async (tx) => {
-    const authorities = new Set<string>();
-    let count = 0;
-    for (const denial of await tx.denials()) {
-      if (options.clock() - denial.createdAt.getTime() > SWEEP_MS) continue;
-      const found = await tx.revokeMatching(denial.id, 'unspecified');
-      for (const { authorityId } of found) authorities.add(authorityId);
-      count += found.length;
-    }
-    if (count > 0) await publishCrls(tx, options, authorities);
-    return count;
   });
 }
 
@@ -135,21 +116,20 @@ async function bearerOf(
 async function revokeAuthority(
   tx: AuthorityTransaction,
   options: RevokeOptions,
-  { reasonCode, reason, actor }: RevokeRequest,
+  { reasonCode, reason, force, actor }: RevokeRequest,
   id: string,
 ): Promise<Revoked> {
-  const authority = (await tx.list()).find((one) => one.id === id);
+  const authorities = await tx.list();
+  const authority = authorities.find((one) => one.id === id);
   if (authority === undefined) throw new CarnetError('not_found', `there is no authority ${id}`);
-  if (authority.kind === 'root')
+  checkReplaced(authority, authorities);
+  const parent = authorities.find((one) => one.id === authority.parentId);
+  if (parent === undefined || !canSignCrl(parent, options.clock()))
     throw new CarnetError(
       'conflict',
-      `${id} is a root, which no CRL can revoke: replace it with carnet root taint`,
+      `${authority.parentId}, which signed ${id}, has no key here any more, and signs no CRL: revoke it there`,
     );
-  if (authority.state === 'active')
-    throw new CarnetError(
-      'conflict',
-      `${id} signs now, and every leaf would be refused: first replace it with carnet root rotate --issuing`,
-    );
+  if (!force) await checkNobodyBroken(tx, id);
   await tx.revokeCertificate({
     serial: serialHex(parseCertificate(authority.certificate).serial),
     authorityId: authority.parentId,
@@ -158,11 +138,30 @@ async function revokeAuthority(
     reason,
     actor,
   });
-  return {
-    denialId: null,
-    count: 1,
-    sequence: await publishCrls(tx, options, new Set([authority.parentId])),
-  };
+  return { denialId: null, count: 1, sequence: await publishCrls(tx, options, new Set([parent.id])) };
+}
+
+/** Throws `conflict` for a root, and for an issuing CA that signs or is about to. */
+function checkReplaced({ id, kind, state }: StoredAuthority, authorities: readonly StoredAuthority[]): void {
+  if (kind === 'root')
+    throw new CarnetError(
+      'conflict',
+      `${id} is a root, which no CRL can revoke: replace it with carnet root taint`,
+    );
+  if (state === 'prepared' || state === 'published' || signing(authorities, 'issuing')?.id === id)
+    throw new CarnetError(
+      'conflict',
+      `${id} signs now or is about to, and every leaf would be refused: first replace it with carnet root rotate --issuing`,
+    );
+}
+
+async function checkNobodyBroken(tx: AuthorityTransaction, id: string): Promise<void> {
+  const { count, until } = await tx.outstanding([id]);
+  if (count === 0) return;
+  throw new CarnetError(
+    'conflict',
+    `${count} certificates of ${id} may still be presented, the last until ${new Date(until ?? 0).toISOString()}, and would be refused until they are renewed: wait, replace them now with carnet root rotate, or break them with --force`,
+  );
 }
 
 /** New CRLs of these authorities, and the bundle that carries them to everyone. */
@@ -176,9 +175,8 @@ async function publishCrls(
   for (const authority of await tx.list()) {
     if (!authorityIds.has(authority.id) || !canSignCrl(authority, now)) continue;
     const entries = await tx.revoked(authority.id);
-    const signing = openAuthority(authority, options.keys);
     const crl = await nextCrl(
-      signing,
+      openAuthority(authority, options.keys),
       previous.get(authority.id) ?? null,
       entries,
       now,

@@ -249,5 +249,6 @@ export function makeIssuance(number: number, certificate: Uint8Array): IssuanceD
       dnsNames: [],
       ttlSeconds: null,
     },
+    revocation: null,
   };
 }
