@@ -26,6 +26,7 @@ import type { Route } from './route.ts';
 import type { TokenStore } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
 import { unrecordedRoutes } from './unrecorded.ts';
+import { type Upstream, upstreamRoutes } from './upstream.ts';
 
 export interface ApiDependencies {
   readonly trustDomain: TrustDomain;
@@ -35,6 +36,7 @@ export interface ApiDependencies {
   readonly tokens: TokenStore;
   readonly rotations: Rotations;
   readonly revocations: Revocations;
+  readonly upstream: Upstream;
   readonly proxies: () => readonly ProxyView[];
   readonly bundle: () => TrustBundle | undefined;
   readonly readiness: () => Readiness;
@@ -71,6 +73,7 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
     ...issuanceRoutes(dependencies.issuances, trustDomain),
     ...authorityRoutes(dependencies.authorities),
     ...rotationRoutes(dependencies.rotations),
+    ...upstreamRoutes(dependencies.upstream),
     ...revocationRoutes(dependencies.revocations, trustDomain),
     ...proxyRoutes(dependencies.proxies),
     ...unrecordedRoutes(dependencies),

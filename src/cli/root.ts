@@ -9,6 +9,7 @@ import { clientOf, type OperatorFlags, operatorCommand } from './operator.ts';
 import { note, PROCESS_TERMINAL, Table, type Terminal, writeJson, writeLine } from './output.ts';
 import { followRotation, rotationLines } from './rotation-view.ts';
 import { relativeTime, shortTime } from './times.ts';
+import { csrCommand, importCommand } from './upstream.ts';
 
 interface Flags extends OperatorFlags {
   readonly reason?: string;
@@ -38,7 +39,9 @@ export function rootCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
     )
     .addCommand(stepCommand(terminal, 'retire', 'drop the old root, once nothing presented chains to it'))
     .addCommand(stepCommand(terminal, 'abort', 'go back to the old authority, while that breaks nobody'))
-    .addCommand(startCommand(terminal, 'taint'));
+    .addCommand(startCommand(terminal, 'taint'))
+    .addCommand(csrCommand(terminal))
+    .addCommand(importCommand(terminal));
 }
 
 function statusCommand(terminal: Terminal): Command {

@@ -35,6 +35,7 @@ import { type ApplyOptions, applyPlan, readSituation } from '../rotation/apply.t
 import { Authorities } from '../rotation/authorities.ts';
 import { requestStep, startOrResume } from '../rotation/operate.ts';
 import { pictureOf } from '../rotation/picture.ts';
+import { importUpstream, requestUpstream } from '../rotation/upstream.ts';
 import { prepareFirstStart } from './first-start.ts';
 import { countedIssue } from './measure.ts';
 import { openKeyStore } from './open-key-store.ts';
@@ -146,6 +147,10 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       pictures: () => store.transact(async (tx) => pictureOf(clock(), await readSituation(tx))),
       startOrResume: (request) => startOrResume(apply, request),
       requestStep: (request) => requestStep(apply, request),
+    },
+    upstream: {
+      request: (actor) => requestUpstream(apply, actor),
+      import: (request) => importUpstream(apply, request),
     },
     revocations: {
       revoke: (request) => revoke(apply, request),

@@ -49,9 +49,9 @@ export function requestUpstream(options: ApplyOptions, actor: string): Promise<U
 /**
  * Takes an outside CA's answer: the root, without a key, and the issuing CA with ours are prepared, and the rotation
  * to them begins, or the one that waits for them goes on. Throws `not_found` without a request, `invalid_argument`
- * for a chain that does not hold, and `conflict` while another successor is under way.
+ * for a chain that does not hold, and `conflict` while another successor is under way. Resolves to the issuing CA's ID.
  */
-export async function importUpstream(options: ApplyOptions, request: ImportRequest): Promise<void> {
+export async function importUpstream(options: ApplyOptions, request: ImportRequest): Promise<string> {
   const now = options.clock();
   return options.store.transact(async (tx) => {
     const pending = await tx.upstreamRequest();
@@ -68,6 +68,7 @@ export async function importUpstream(options: ApplyOptions, request: ImportReque
     await store(tx, options, request, situation, { root, issuing, signer, now });
     await tx.replaceUpstreamRequest(null);
     await rotateTo(tx, options, request, situation, root.id, issuing.id);
+    return issuing.id;
   });
 }
 

@@ -67,6 +67,10 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
       denials: async () => [],
       crl: async (authorityId) => (authorityId === 'none' ? undefined : new Uint8Array([0x30, 0])),
     },
+    upstream: {
+      request: async () => new Uint8Array([0x30, 0]),
+      import: async () => 'issuing-0a0b0c0d',
+    },
     rotations: {
       pictures: async () => [],
       startOrResume: async () => undefined,

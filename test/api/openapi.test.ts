@@ -1,4 +1,5 @@
 import test from 'ava';
+import { encodePem } from '../../src/x509/pem.ts';
 import {
   assertDocumented,
   call,
@@ -51,6 +52,15 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['POST', '/v1/rotations', '/v1/rotations', { kind: 'root', reason: 'yearly' }, 200],
     ['POST', '/v1/rotations/{kind}', '/v1/rotations/root', { request: 'activate' }, 200],
     ['POST', '/v1/rotations/{kind}', '/v1/rotations/root', { request: 'nonsense' }, 400],
+    ['POST', '/v1/upstream/request', '/v1/upstream/request', undefined, 200],
+    [
+      'POST',
+      '/v1/upstream/import',
+      '/v1/upstream/import',
+      { certificates: encodePem('CERTIFICATE', Uint8Array.of(0x30, 0)) },
+      200,
+    ],
+    ['POST', '/v1/upstream/import', '/v1/upstream/import', { certificates: 'none' }, 400],
     ['POST', '/v1/revocations', '/v1/revocations', { identity: 'spiffe://carnet.local/web' }, 201],
     ['POST', '/v1/revocations', '/v1/revocations', { identity: 'spiffe://carnet.local/web', node: 'n' }, 400],
     ['GET', '/v1/revocations', '/v1/revocations', undefined, 200],

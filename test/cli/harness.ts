@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
 import { type Command, CommanderError } from 'commander';
+import type { ApiDependencies } from '../../src/api/create-api.ts';
 import { exitCodeOf } from '../../src/cli/exit.ts';
 import type { Terminal } from '../../src/cli/output.ts';
 import { NOW, startApi } from '../api/harness.ts';
@@ -25,8 +26,8 @@ interface Surroundings {
 }
 
 /** A server, and the environment in which its operator works. */
-export async function startOperator(t: ExecutionContext) {
-  const api = await startApi(t);
+export async function startOperator(t: ExecutionContext, overrides: Partial<ApiDependencies> = {}) {
+  const api = await startApi(t, overrides);
   const dataDir = await mkdtemp(join(tmpdir(), 'carnet-cli-'));
   t.teardown(() => rm(dataDir, { recursive: true, force: true }));
   await writeFile(join(dataDir, 'admin.token'), `${api.bearers.admin}\n`, { mode: 0o600 });
