@@ -32,10 +32,18 @@ interface UnreportedRow {
 const COLUMNS = `instance, node, names, identities, streams, gone, acknowledges, bundle_sent, bundle_sent_at,
   bundle_acknowledged, bundle_observed, authorities, holds_until, problem`;
 const WRITTEN = COLUMNS.replace('instance, node, ', 'instance, ');
-/** 0 for a bundle that the database knows nothing of: an older one was restored, and what followed then is lost. */
+/**
+ * 0 for a bundle that the database knows nothing of: an older one was restored, and what followed then is lost. No
+ * authorities for whom everything is revoked: nobody accepts what it presents, so no rotation waits for it.
+ */
 const READ = COLUMNS.replaceAll(
   /\bbundle_(sent|acknowledged|observed)\b/g,
   'CASE WHEN $& > (SELECT max(sequence) FROM trust_bundle) THEN 0 ELSE $& END AS $&',
+).replace(
+  'authorities',
+  `CASE WHEN identities <> '{}' AND NOT EXISTS (
+     SELECT FROM unnest(identities) AS held (identity) WHERE NOT carnet_is_denied(held.identity, instance, node)
+   ) THEN '{}' ELSE authorities END AS authorities`,
 );
 const EXCLUDED = WRITTEN.replace(/\w+/g, 'EXCLUDED.$&');
 

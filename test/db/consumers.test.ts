@@ -57,6 +57,37 @@ test.serial(
   },
 );
 
+test.serial('who presents only what is revoked keeps no authority in use', async (t) => {
+  const authorities = ['issuing-1'];
+  const both = ['spiffe://td/a', 'spiffe://td/b'];
+  const denial = 'INSERT INTO denial (instance, identity, node, reason, actor) VALUES ($1, $2, $3, $4, $4)';
+  t.teardown(() => database.query('UPDATE denial SET lifted_at = now()'));
+  for (const [instance, identity, node] of [
+    ['process:1', null, null],
+    ['process:2', 'spiffe://td/a', null],
+    ['process:3', 'spiffe://td/a', null],
+    ['process:3', 'spiffe://td/b', 'node-1'],
+    ['process:4', null, 'node-2'],
+  ])
+    await database.query(denial, [instance, identity, node, 'test']);
+  const instances = ['process:1', 'process:2', 'process:3', 'process:4', 'process:5'];
+  await store.write({
+    records: instances.map((instance) => consumer(instance, { authorities, identities: both })),
+    ended: [],
+  });
+  const found = async () =>
+    (await listConsumers(database)).map((one) => [one.instance, one.authorities.length]);
+  t.deepEqual(await found(), [
+    ['process:1', 0],
+    ['process:2', 1],
+    ['process:3', 0],
+    ['process:4', 1],
+    ['process:5', 1],
+  ]);
+  await database.query("UPDATE denial SET lifted_at = now() WHERE instance = 'process:1'");
+  t.deepEqual((await found())[0], ['process:1', 1]);
+});
+
 test.serial(
   'an acknowledgement of a bundle that came after a restored backup counts for nothing',
   async (t) => {
