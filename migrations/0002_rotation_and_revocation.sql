@@ -123,6 +123,8 @@ CREATE TABLE rotation (
   force boolean NOT NULL DEFAULT false,
   old_id text COLLATE "C" NOT NULL REFERENCES authority (id),
   new_id text COLLATE "C" REFERENCES authority (id),
+  -- Since when nobody holds the next step up: an acknowledgement is not yet in use at each worker of its proxy.
+  gate_open_since timestamptz,
   actor text NOT NULL,
   reason text NOT NULL,
   started_at timestamptz NOT NULL DEFAULT statement_timestamp(),

@@ -12,6 +12,7 @@ interface RotationRow {
   readonly force: boolean;
   readonly old_id: string;
   readonly new_id: string | null;
+  readonly gate_open_since: Date | null;
   readonly actor: string;
   readonly reason: string;
   readonly started_at: Date;
@@ -20,7 +21,7 @@ interface RotationRow {
 /** The rotations under way: at most one of each kind. */
 export async function listRotations(database: Queryable): Promise<Rotation[]> {
   const rows = await database.query<RotationRow>(
-    `SELECT id, kind, hands_free, urgent, cross_sign, hold_seconds, requested, force, old_id, new_id, actor, reason, started_at
+    `SELECT id, kind, hands_free, urgent, cross_sign, hold_seconds, requested, force, old_id, new_id, gate_open_since, actor, reason, started_at
      FROM rotation WHERE finished_at IS NULL ORDER BY id`,
   );
   return rows.map((row) => ({
@@ -34,6 +35,7 @@ export async function listRotations(database: Queryable): Promise<Rotation[]> {
     force: row.force,
     oldId: row.old_id,
     newId: row.new_id,
+    gateOpenSince: row.gate_open_since,
     actor: row.actor,
     reason: row.reason,
     startedAt: row.started_at,
@@ -80,6 +82,7 @@ export async function updateRotation(tx: Queryable, id: number, change: Rotation
     force: 'force',
     oldId: 'old_id',
     newId: 'new_id',
+    gateOpenSince: 'gate_open_since',
     outcome: 'outcome',
   };
   const fields = Object.keys(change) as (keyof RotationChange)[];

@@ -96,6 +96,10 @@ async function carryOut(step: Step, context: StepContext): Promise<void> {
       return retire(step.rotation, context);
     case 'abort':
       return abort(step.rotation, context);
+    case 'settle':
+      return context.tx.updateRotation(step.rotation.id, {
+        gateOpenSince: step.open ? new Date(context.now) : null,
+      });
     case 'drop':
       return drop(step.id, context);
   }

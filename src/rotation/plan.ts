@@ -45,11 +45,18 @@ export type Step =
   | { readonly kind: 'activate'; readonly rotation: Rotation; readonly why: string }
   | { readonly kind: 'retire'; readonly rotation: Rotation; readonly why: string }
   | { readonly kind: 'abort'; readonly rotation: Rotation; readonly why: string }
+  /** The next step's gate has opened, or closed again. */
+  | { readonly kind: 'settle'; readonly rotation: Rotation; readonly open: boolean; readonly why: string }
   /** An issuing CA whose successor signs, and of which nothing is presented any more. */
   | { readonly kind: 'drop'; readonly id: string; readonly why: string };
 
 /** With less than this share of an issuing CA's life left, its successor signs whoever lags: else nobody has a leaf. */
 const LAST_RESORT = 0.15;
+/**
+ * From the last acknowledgement to the step that counts on it. Envoy acknowledges a secret when its main thread has
+ * it; its workers take it up moments later, on a busy machine many (Envoy issues 42438, 47309).
+ */
+export const SETTLE_MS = 2_000;
 /** A successor that has waited for its gate for this share of its life is made anew. */
 const STALE = 0.5;
 /** A successor that would end less than this share of a lifetime later is not worth making: its root holds it back. */
@@ -193,12 +200,11 @@ function advance(now: number, rotation: Rotation, situation: Situation): Step[] 
   if (!handsFree && requested !== 'activate') return [];
   if (requested === 'activate' && force)
     return [{ kind: 'activate', rotation, why: 'forced by an operator' }];
-  if (laggards(sequence, now, holdOf(rotation), fleet).length === 0)
-    return [{ kind: 'activate', rotation, why: 'everyone acknowledged it' }];
   const old = authorities.find(({ id }) => id === rotation.oldId);
   if (rotation.kind === 'issuing' && old !== undefined && shareOver(old, now) > 1 - LAST_RESORT)
     return [{ kind: 'activate', rotation, why: 'the old one is about to expire, whoever lags' }];
-  return [];
+  const open = laggards(sequence, now, holdOf(rotation), fleet).length === 0;
+  return onceSettled({ kind: 'activate', rotation, why: 'everyone acknowledged it' }, open, now, fleet);
 }
 
 /** Of a root only: an issuing CA that was replaced is dropped in its own time. */
@@ -209,9 +215,28 @@ function retirement(now: number, rotation: Rotation, { authorities, fleet, outst
   if (requested === 'retire' && force) return [{ kind: 'retire', rotation, why: 'forced by an operator' }];
   const old = issuedBy(authorities, rotation.oldId);
   const connected = new Set(fleet.filter(({ streams }) => streams > 0).map(({ instance }) => instance));
-  return mayRetire({ presenters: presenters(old, now, fleet), outstanding }, urgent, connected)
-    ? [{ kind: 'retire', rotation, why: 'nothing that is presented chains to it' }]
-    : [];
+  const open = mayRetire({ presenters: presenters(old, now, fleet), outstanding }, urgent, connected);
+  return onceSettled(
+    { kind: 'retire', rotation, why: 'nothing that is presented chains to it' },
+    open,
+    now,
+    fleet,
+  );
+}
+
+/** A step whose gate has been open for long enough that what was acknowledged is in use. */
+function onceSettled(
+  step: Extract<Step, { kind: 'activate' | 'retire' }>,
+  open: boolean,
+  now: number,
+  fleet: readonly Consumer[],
+): Step[] {
+  const { rotation } = step;
+  const since = rotation.gateOpenSince?.getTime() ?? null;
+  if (!open) return since === null ? [] : [{ kind: 'settle', rotation, open, why: 'somebody lags again' }];
+  if (fleet.every(({ gone }) => gone)) return [step];
+  if (since === null || since > now) return [{ kind: 'settle', rotation, open, why: step.why }];
+  return now - since >= SETTLE_MS ? [step] : [];
 }
 
 function holdOf({ urgent, holdSeconds }: Rotation): number {

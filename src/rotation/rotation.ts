@@ -20,15 +20,23 @@ export interface Rotation {
   readonly oldId: string;
   /** Null until it is prepared. */
   readonly newId: string | null;
+  /** Since when nobody holds the next step up; null while somebody does. */
+  readonly gateOpenSince: Date | null;
   readonly actor: string;
   readonly reason: string;
   readonly startedAt: Date;
 }
 
-export type NewRotation = Omit<Rotation, 'id' | 'startedAt' | 'requested' | 'force' | 'newId'>;
+export type NewRotation = Omit<
+  Rotation,
+  'id' | 'startedAt' | 'requested' | 'force' | 'newId' | 'gateOpenSince'
+>;
 
 export type RotationChange = Partial<
-  Pick<Rotation, 'handsFree' | 'urgent' | 'holdSeconds' | 'requested' | 'force' | 'oldId' | 'newId'> & {
+  Pick<
+    Rotation,
+    'handsFree' | 'urgent' | 'holdSeconds' | 'requested' | 'force' | 'oldId' | 'newId' | 'gateOpenSince'
+  > & {
     readonly outcome: 'done' | 'aborted';
   }
 >;

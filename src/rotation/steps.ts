@@ -22,7 +22,7 @@ export async function activate(rotation: Rotation, context: StepContext): Promis
     if (isReplaced(old, rotation)) await setState(context, old, 'draining', 'authority.drain');
   for (const id of new Set([rotation.newId ?? '', issuing.id]))
     await setState(context, findAuthority(situation, id), 'active', 'authority.activate');
-  await tx.updateRotation(rotation.id, { requested: null, force: false });
+  await tx.updateRotation(rotation.id, { requested: null, force: false, gateOpenSince: null });
   if (rotation.kind === 'root') await overtake(context);
   if (rotation.force) await recordForced(rotation, context);
 }
@@ -125,6 +125,7 @@ async function swap(rotation: Rotation, context: StepContext): Promise<void> {
     if (isReplaced(one, back)) await setState(context, one, 'draining', 'rotation.abort');
   for (const one of [old, issuing]) await setState(context, one, 'active', 'rotation.abort');
   await tx.updateRotation(rotation.id, {
+    gateOpenSince: null,
     oldId: back.oldId,
     newId: old.id,
     requested: null,

@@ -132,6 +132,7 @@ export class MemoryAuthorityStore implements AuthorityStore {
           ...rotation,
           id,
           newId: null,
+          gateOpenSince: null,
           requested: null,
           force: false,
           startedAt: new Date(this.now),

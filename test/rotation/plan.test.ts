@@ -1,6 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import test from 'ava';
+import { applyPlan } from '../../src/rotation/apply.ts';
 import { requestStep, startOrResume, startScheduled } from '../../src/rotation/operate.ts';
+import { SETTLE_MS } from '../../src/rotation/plan.ts';
 import { consumer, createWorld, DAY_MS, NOW } from './world.ts';
 
 const BY_HAND = {
@@ -56,6 +58,27 @@ test('nothing is signed by the new root before everyone has acknowledged it, and
   t.is(world.states(), 'root active, issuing active, root published, issuing published');
   world.store.fleet = world.store.fleet.map((one) => ({ ...one, bundleAcknowledged: 2 }));
   t.deepEqual(await world.advance(), ['activate', 'retire']);
+});
+
+test('what everyone acknowledged is given a moment to be in use, and whoever lags again begins it anew', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  const ready = consumer('x', { bundleAcknowledged: 9 });
+  world.store.fleet = [consumer('x')];
+  await startOrResume(world.options, BY_HAND);
+  await world.advance();
+  const look = async () => (await applyPlan(world.options, 'test')).map(({ kind }) => kind);
+  world.store.fleet = [ready];
+  t.deepEqual(await look(), ['settle']);
+  world.store.now += SETTLE_MS - 1;
+  t.deepEqual(await look(), []);
+  world.store.fleet = [ready, consumer('late')];
+  t.deepEqual(await look(), ['settle']);
+  world.store.fleet = [ready];
+  world.store.now += 1;
+  t.deepEqual(await look(), ['settle']);
+  world.store.now += SETTLE_MS;
+  t.true((await look()).includes('activate'));
 });
 
 test('the old root stays while a consumer may present its chain, and while certificates are outstanding', async (t) => {

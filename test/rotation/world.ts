@@ -3,6 +3,7 @@ import { sealedKeyStore } from '../../src/ca/sealed-key-store.ts';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import { type ApplyOptions, applyPlan } from '../../src/rotation/apply.ts';
 import type { Consumer } from '../../src/rotation/fleet.ts';
+import { SETTLE_MS } from '../../src/rotation/plan.ts';
 import { MemoryAuthorityStore } from './memory-store.ts';
 
 export const DAY_MS = 86_400_000;
@@ -32,9 +33,16 @@ export function createWorld(schedule: Partial<ApplyOptions['schedule']> = {}) {
   return {
     store,
     options,
-    /** The kinds of the steps taken. */
-    advance: async (): Promise<string[]> =>
-      (await applyPlan(options, 'schedule:authorities')).map(({ kind }) => kind),
+    /** The kinds of the steps taken, without the waits for what was acknowledged to be in use. */
+    advance: async (): Promise<string[]> => {
+      const kinds: string[] = [];
+      for (;;) {
+        const steps = await applyPlan(options, 'schedule:authorities');
+        kinds.push(...steps.map(({ kind }) => kind).filter((kind) => kind !== 'settle'));
+        if (!steps.some((step) => step.kind === 'settle' && step.open)) return kinds;
+        store.now += SETTLE_MS;
+      }
+    },
     /** `root active, issuing draining, …`, by time of making. */
     states: (): string => store.state.authorities.map(({ kind, state }) => `${kind} ${state}`).join(', '),
     actions: (): string[] => store.state.events.map(({ action }) => action),
