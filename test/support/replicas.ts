@@ -66,7 +66,7 @@ export async function startReplicas(
       });
       const text = await response.text();
       if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-      return JSON.parse(text);
+      return text === '' ? null : JSON.parse(text);
     },
     cli: (index, ...words) => serverOf(index).cli(...words, '--token-file', tokenFile),
     [Symbol.asyncDispose]: dispose,
