@@ -14,6 +14,7 @@ import {
   startCarnet,
 } from '../support/carnet.ts';
 import { processesOf } from '../support/leftovers.ts';
+import { metric } from '../support/metrics.ts';
 import { until } from '../support/until.ts';
 import { Watcher } from '../support/watcher.ts';
 
@@ -144,9 +145,9 @@ async function outlives(t: ExecutionContext, carnet: CarnetProcess, outage: Outa
   t.log(`${(performance.now() - began).toFixed(0)} ms later readiness says: ${detail}`);
   t.is(status, 503);
   t.is((await fetch(`${carnet.url}/healthz`)).status, 200);
-  t.is(await metric(carnet, DATABASE_UP), 0);
-  const issued = await metric(carnet, ISSUED);
-  const failed = await metric(carnet, FAILED);
+  t.is(await metric(carnet.url, DATABASE_UP), 0);
+  const issued = await metric(carnet.url, ISSUED);
+  const failed = await metric(carnet.url, FAILED);
   {
     await using reconnected = new Watcher(carnet.agentSocket, [STEADY]);
     t.is(await reconnected.other(STEADY), steady);
@@ -154,12 +155,12 @@ async function outlives(t: ExecutionContext, carnet: CarnetProcess, outage: Outa
   const { code, stdout, stderr } = await newcomer;
   t.deepEqual([code, stdout], [1, '']);
   t.log(`a newcomer is told: ${stderr.trim()}`);
-  await until('tries fail', async () => (await metric(carnet, FAILED)) > failed);
+  await until('tries fail', async () => (await metric(carnet.url, FAILED)) > failed);
   if (outage.untilRenewalFails === true)
     await until('a renewal fails', () => /"a leaf could not be renewed/.test(carnet.log().slice(logged)));
   t.deepEqual([proxy.streams, proxy.held.get(STEADY)], [1, steady]);
   // Where only growing fails, single rows may still find room, and be recorded.
-  if (outage.failing !== 'recording') t.is(await metric(carnet, ISSUED), issued);
+  if (outage.failing !== 'recording') t.is(await metric(carnet.url, ISSUED), issued);
 
   const short = proxy.held.get(SHORT);
   await outage.end();
@@ -167,7 +168,7 @@ async function outlives(t: ExecutionContext, carnet: CarnetProcess, outage: Outa
   await carnet.ready();
   t.log(`ready ${(performance.now() - ended).toFixed(0)} ms after it was over`);
   await proxy.other(SHORT, short);
-  t.is(await metric(carnet, DATABASE_UP), 1);
+  t.is(await metric(carnet.url, DATABASE_UP), 1);
   t.deepEqual([proxy.streams, proxy.held.get(STEADY)], [1, steady]);
   t.is((await carnet.cli('fetch')).code, 0);
   for (const serial of proxy.seen) await t.notThrowsAsync(carnet.call('GET', `/v1/issuances/${serial}`));
@@ -203,16 +204,6 @@ async function readiness(carnet: CarnetProcess): Promise<Answer> {
     failed: failed.map(({ name }) => name),
     detail: failed.map(({ name, detail }) => `${name}: ${detail}`).join('; '),
   };
-}
-
-async function metric(carnet: CarnetProcess, name: string): Promise<number> {
-  const text = await (await fetch(`${carnet.url}/metrics`)).text();
-  return Number(
-    text
-      .split('\n')
-      .find((line) => line.startsWith(`${name} `))
-      ?.slice(name.length),
-  );
 }
 
 function postgresOf(carnet: CarnetProcess): { pid: number }[] {
