@@ -1,8 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import test from 'ava';
+import pg from 'pg';
 import { assertNoneFailed, startLoad } from '../support/load.ts';
-import { oncePerPort, startMeshOn } from '../support/mesh.ts';
-import { rootsOf, startReplicas } from '../support/replicas.ts';
+import { type Mesh, oncePerPort, startMeshOn } from '../support/mesh.ts';
+import { type Replicas, rootsOf, startReplicas } from '../support/replicas.ts';
 import { until } from '../support/until.ts';
 
 const ENVOYS = 10;
@@ -44,6 +45,7 @@ test.serial('without its gates the same rotation does fail handshakes', async (t
   const load = startLoad(mesh.ports, PER_SECOND);
   const deaf = replicas.servers[1]?.pid ?? 0;
   try {
+    await allReported(replicas, mesh);
     // The Envoys of this replica hear of no new root, while those of the other get leaves under it.
     process.kill(deaf, 'SIGSTOP');
     t.is((await replicas.cli(0, 'root', 'prepare')).code, 0);
@@ -63,3 +65,17 @@ test.serial('without its gates the same rotation does fail handshakes', async (t
   );
   t.true(load.stats.failures > 0);
 });
+
+/** Until every Envoy's acknowledgement of the bundle is in the database. */
+async function allReported(replicas: Replicas, mesh: Mesh): Promise<void> {
+  const client = new pg.Client(replicas.database.url);
+  await client.connect();
+  try {
+    await until('every Envoy is reported', async () => {
+      const { rows } = await client.query('SELECT FROM consumer WHERE bundle_acknowledged IS NOT NULL');
+      return rows.length === mesh.envoys.length;
+    });
+  } finally {
+    await client.end();
+  }
+}
