@@ -137,6 +137,9 @@ async function startBench(proxies: number): Promise<Bench> {
     if (performance.now() > deadline) throw new Error('the proxies did not connect in time');
     await pause(LOOK_MS);
   }
+  authorities.onBundleChange(() => {
+    for (const agent of agents) agent.instances.bundleChanged();
+  });
   const owned = stack.move();
   return {
     start: (taint) =>
@@ -151,7 +154,7 @@ async function startBench(proxies: number): Promise<Bench> {
       }),
     look: async () => {
       const steps = await applyPlan(options, 'bench');
-      if (await authorities.refresh()) for (const agent of agents) agent.instances.bundleChanged();
+      await authorities.refresh();
       return steps.map(({ kind }) => kind);
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

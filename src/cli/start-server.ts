@@ -40,6 +40,7 @@ import { prepareFirstStart } from './first-start.ts';
 import { countedIssue } from './measure.ts';
 import { openKeyStore } from './open-key-store.ts';
 import { refuseDenied } from './refuse-denied.ts';
+import { Reloads } from './reloads.ts';
 import { scheduleUpkeep } from './schedule.ts';
 import { type Agent, startAgent } from './start-agent.ts';
 
@@ -180,13 +181,21 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   });
   options.signal.throwIfAborted();
 
-  const reload = async (topic: Topic): Promise<void> => {
+  authorities.onBundleChange(() => agent?.instances.bundleChanged());
+  const read = async (topic: Topic): Promise<void> => {
     if (topic === 'entries' || topic === 'denials') {
       if (topic === 'entries') index = new EntryIndex(await entries.list());
       else denials = await listDenials(database);
       agent?.instances.entriesChanged();
-    } else if (await authorities.refresh()) agent?.instances.bundleChanged();
+    } else await authorities.refresh();
   };
+  const reloads = stack.use(
+    new Reloads({
+      read,
+      onFailed: (topic, error) =>
+        log.warn({ topic, err: error }, 'a change could not be read; it will be tried again'),
+    }),
+  );
   const recorder = new BatchRecorder(recording.insert, RECORDER_LIMITS, () => performance.now());
   stack.defer(() => recorder.close());
   observe(metrics, { probe, recording, authorities, keys }, recorder);
@@ -233,10 +242,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     url,
     log,
     random: Math.random,
-    wake: (topic) =>
-      void reload(topic).catch((error: unknown) =>
-        log.warn({ topic, err: error }, 'a change could not be read; it will be tried again'),
-      ),
+    wake: (topic) => reloads.wake(topic),
   });
   stack.defer(() => listener.close());
 

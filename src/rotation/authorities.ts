@@ -21,6 +21,8 @@ export class Authorities {
   readonly #keys: KeyStore;
   readonly #trustDomain: TrustDomain;
   #state: State | null = null;
+  #reading: Promise<void> = Promise.resolve();
+  #onBundleChange: () => void = () => undefined;
 
   constructor(store: AuthorityStore, keys: KeyStore, trustDomain: TrustDomain) {
     this.#store = store;
@@ -28,15 +30,27 @@ export class Authorities {
     this.#trustDomain = trustDomain;
   }
 
+  /** Calls `listener` after each read that found another bundle. */
+  onBundleChange(listener: () => void): void {
+    this.#onBundleChange = listener;
+  }
+
   /**
-   * Reads them anew; on a failure what was read before stays. Resolves to whether the bundle changed. Throws
-   * `config_invalid` for another trust domain's database, `key_unseal_failed` for another key-encryption key.
+   * Reads them anew, after whatever read is under way: what is read last is the newest. On a failure what was read
+   * before stays. Throws `config_invalid` for another trust domain's database, `key_unseal_failed` for another
+   * key-encryption key.
    */
-  async refresh(): Promise<boolean> {
+  refresh(): Promise<void> {
+    const read = this.#reading.then(() => this.#read());
+    this.#reading = read.catch(() => undefined);
+    return read;
+  }
+
+  async #read(): Promise<void> {
     const authorities = await this.#store.list();
     const bundle = await this.#store.bundle();
     const rotations = await this.#store.rotations();
-    if (bundle === undefined) return false;
+    if (bundle === undefined) return;
     this.#checkTrustDomain(bundle.x509Authorities);
     const before = this.#state;
     const bundleChanged = before?.bundle.sequence !== bundle.sequence;
@@ -47,7 +61,7 @@ export class Authorities {
       bundle:
         before === null || bundleChanged ? { trustDomain: this.#trustDomain, ...bundle } : before.bundle,
     };
-    return bundleChanged;
+    if (bundleChanged) this.#onBundleChange();
   }
 
   /** The issuing CA that signs leaves now. Throws `authority_unavailable`. */
