@@ -94,7 +94,11 @@ function errorOf(error: ServiceError): CarnetError {
     case status.UNAVAILABLE:
       return new CarnetError('unavailable', error.details, options);
     case status.DEADLINE_EXCEEDED:
-      return new CarnetError('timeout', error.details, options);
+      return new CarnetError(
+        'timeout',
+        'the agent did not answer in time: try again, or see its log',
+        options,
+      );
     case status.PERMISSION_DENIED:
     case status.NOT_FOUND:
       return new CarnetError('permission_denied', error.details, options);
