@@ -19,6 +19,7 @@ import { issuanceRoutes } from './issuances.ts';
 import { isLocalHost } from './local-host.ts';
 import { openApiRoute } from './openapi.ts';
 import { proxyRoutes } from './proxies.ts';
+import { type Published, publishedRoutes } from './published.ts';
 import { answerEvery } from './respond.ts';
 import { type Revocations, revocationRoutes } from './revocations.ts';
 import { type Rotations, rotationRoutes } from './rotations.ts';
@@ -35,7 +36,7 @@ export interface ApiDependencies {
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
   readonly rotations: Rotations;
-  readonly revocations: Revocations;
+  readonly revocations: Revocations & Published;
   readonly upstream: Upstream;
   readonly proxies: () => readonly ProxyView[];
   readonly bundle: () => TrustBundle | undefined;
@@ -75,6 +76,7 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
     ...rotationRoutes(dependencies.rotations),
     ...upstreamRoutes(dependencies.upstream),
     ...revocationRoutes(dependencies.revocations, trustDomain),
+    ...publishedRoutes(dependencies.revocations, dependencies.authorities),
     ...proxyRoutes(dependencies.proxies),
     ...unrecordedRoutes(dependencies),
     ...bundleRoutes(dependencies.bundle),

@@ -18,6 +18,9 @@ export const Duration = z
 
 export const Pem = z.string().meta({ description: 'PEM (RFC 7468)' });
 
+/** Answered as bytes, which no JSON schema describes. */
+export const Der = z.unknown().meta({ description: 'DER' });
+
 export const Hex = z.string().regex(/^[0-9a-f]+$/);
 
 /** What a caller may say where one of our own names is meant. */

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { Context, Middleware } from 'koa';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
@@ -40,7 +41,8 @@ export class Gate {
       });
       ctx.status = status;
       ctx.set('Content-Type', route.mediaType);
-      ctx.body = typeof body === 'string' ? body : `${JSON.stringify(body)}\n`;
+      ctx.body = bodyOf(body);
+      if (route.cacheSeconds !== null) allowCaches(ctx, ctx.body as string | Buffer, route.cacheSeconds);
     };
   }
 
@@ -52,6 +54,19 @@ export class Gate {
     authorize(token, route.access);
     return { actor: actorOf(token), tokenId: token.id };
   }
+}
+
+/** Text and bytes as they are; anything else as JSON. */
+function bodyOf(answer: unknown): string | Buffer {
+  if (answer instanceof Uint8Array) return Buffer.from(answer.buffer, answer.byteOffset, answer.byteLength);
+  return typeof answer === 'string' ? answer : `${JSON.stringify(answer)}\n`;
+}
+
+/** Whoever has this answer already gets 304 (RFC 9110 §13.1.2). */
+function allowCaches(ctx: Context, body: string | Buffer, seconds: number): void {
+  ctx.set('Cache-Control', `public, max-age=${seconds}`);
+  ctx.set('ETag', `"${hash('sha256', body, 'hex').slice(0, 32)}"`);
+  if (ctx.fresh) ctx.status = 304;
 }
 
 function limit(ctx: Context, rate: RateLimit, caller: string): void {

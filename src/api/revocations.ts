@@ -1,11 +1,9 @@
 import { z } from 'zod';
-import { CarnetError } from '../errors.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { Denial } from '../revocation/denial.ts';
 import type { Revoked, RevokeRequest, Target } from '../revocation/revoke.ts';
-import { encodePem } from '../x509/pem.ts';
 import { REVOCATION_REASONS, type RevocationReason } from '../x509/revocation-reason.ts';
-import { NameInput, Pem, SerialInput, TextInput, Time, timeText } from './fields.ts';
+import { NameInput, SerialInput, TextInput, Time, timeText } from './fields.ts';
 import { identityOf } from './issuances.ts';
 import { defineRoute, type Route } from './route.ts';
 
@@ -63,8 +61,6 @@ export interface Revocations {
   revoke(request: RevokeRequest): Promise<Revoked>;
   lift(denialId: number, actor: string): Promise<void>;
   denials(): Promise<readonly Denial[]>;
-  /** The latest CRL of an authority, DER. */
-  crl(authorityId: string): Promise<Uint8Array | undefined>;
 }
 
 export function revocationRoutes(revocations: Revocations, trustDomain: TrustDomain): Route[] {
@@ -113,23 +109,6 @@ export function revocationRoutes(revocations: Revocations, trustDomain: TrustDom
       handle: async ({ params: { id }, caller: { actor } }) => {
         await revocations.lift(id, actor);
         return { items: (await revocations.denials()).map(denialBody) };
-      },
-    }),
-    defineRoute({
-      method: 'GET',
-      path: '/v1/crls/{authority}',
-      name: 'getCrl',
-      access: 'public',
-      summary: 'Get the latest CRL of an authority',
-      description: 'PEM, with the label X509 CRL. Proxies have it already, in their validation context.',
-      params: z.strictObject({ authority: NameInput }),
-      response: Pem,
-      mediaType: 'application/x-pem-file',
-      handle: async ({ params: { authority } }) => {
-        const crl = await revocations.crl(authority);
-        if (crl === undefined)
-          throw new CarnetError('not_found', `there is no CRL of an authority ${authority}`);
-        return encodePem('X509 CRL', crl);
       },
     }),
   ];

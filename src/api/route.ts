@@ -30,6 +30,8 @@ export interface Route {
   readonly maxBodyBytes: number;
   readonly response: z.ZodType;
   readonly mediaType: string;
+  /** How long caches may keep the answer, in seconds; null: nobody keeps it. */
+  readonly cacheSeconds: number | null;
   /** All that it may answer when it doesn't fail. */
   readonly statuses: readonly number[];
   /** Not counted by the rate limits: for probes, whose refusal would restart a busy server. */
@@ -74,6 +76,7 @@ interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B extends z.Zo
   readonly maxBodyBytes?: number;
   readonly response: R;
   readonly mediaType?: string;
+  readonly cacheSeconds?: number;
   /** The first is the answer's, unless `statusOf` chooses. */
   readonly statuses?: readonly [number, ...number[]];
   readonly statusOf?: (response: z.input<R>) => number;
@@ -107,6 +110,7 @@ export function defineRoute<
     maxBodyBytes: spec.maxBodyBytes ?? MAX_BODY_BYTES,
     response: spec.response,
     mediaType: spec.mediaType ?? 'application/json',
+    cacheSeconds: spec.cacheSeconds ?? null,
     statuses,
     unlimited: spec.unlimited ?? false,
     answer: async (raw) => {

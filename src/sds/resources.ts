@@ -4,7 +4,7 @@ import type { Secret } from '../gen/envoy/extensions/transport_sockets/tls/v3/se
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import { toHex } from '../x509/bytes.ts';
 import { parseCertificate } from '../x509/certificate.ts';
-import { parseCrl } from '../x509/crl.ts';
+import { crlIssuer } from '../x509/crl.ts';
 import { encodePem } from '../x509/pem.ts';
 import { encodeSecret } from './encode.ts';
 import type { Resource, Resources } from './resource.ts';
@@ -87,7 +87,7 @@ function bundleResource({ sequence, x509Authorities, crls }: TrustBundle, name: 
  * and its CRL have the root's name in common.
  */
 function haveCrls(roots: readonly Uint8Array[], crls: readonly Uint8Array[]): boolean {
-  const issuers = new Set(crls.map((der) => toHex(parseCrl(der).issuer)));
+  const issuers = new Set(crls.map((der) => toHex(crlIssuer(der))));
   return roots.every((der) => issuers.has(toHex(parseCertificate(der).subject)));
 }
 
