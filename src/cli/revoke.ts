@@ -4,7 +4,7 @@ import { CarnetError } from '../errors.ts';
 import { REVOCATION_REASONS } from '../x509/revocation-reason.ts';
 import { confirm } from './confirm.ts';
 import { clientOf, type OperatorFlags, operatorCommand } from './operator.ts';
-import { PROCESS_TERMINAL, Table, type Terminal, writeJson, writeLine } from './output.ts';
+import { PROCESS_TERMINAL, printable, Table, type Terminal, writeJson, writeLine } from './output.ts';
 import { shortTime } from './times.ts';
 
 interface Flags extends OperatorFlags {
@@ -64,8 +64,7 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
     return show(await client.delete(`/v1/revocations/${encodeURIComponent(flags.lift)}`), flags, terminal);
   const [target = 'serial'] = targets;
   const value = flags[target] ?? '';
-  if (target !== 'serial')
-    await confirm(terminal, flags.yes, `All that ${target} ${value} holds is revoked, and no more issued.`);
+  if (target !== 'serial') await confirm(terminal, flags.yes, warning(target, printable(value)));
   const result = await client.post<RevocationResultBody>('/v1/revocations', {
     [target]: value,
     force: flags.force ?? false,
@@ -78,6 +77,12 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
     terminal,
     `revoked ${result.certificates} certificates by bundle ${result.bundle_sequence}${denial}`,
   );
+}
+
+function warning(target: (typeof TARGETS)[number], value: string): string {
+  return target === 'authority'
+    ? `All that ${value} signed is refused from now on.`
+    : `All that ${target} ${value} holds is revoked, and no more is issued to it.`;
 }
 
 function show({ items }: { items: DenialBody[] }, flags: Flags, terminal: Terminal): void {
