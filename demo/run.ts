@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { type CarnetProcess, startCarnet } from '../test/support/carnet.ts';
 import { type Load, startLoad } from '../test/support/load.ts';
 import { type Pair, startPair } from '../test/support/pair.ts';
@@ -14,8 +15,10 @@ const REFRESH_MS = 500;
 const seconds = Number(process.argv[2] ?? Number.POSITIVE_INFINITY);
 const interrupted = new Promise<void>((resolve) => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-  if (Number.isFinite(seconds)) setTimeout(resolve, seconds * 1000);
 });
+
+/** Of the live view, as it stands on the terminal. */
+let shownLines = 0;
 
 await run();
 
@@ -33,7 +36,8 @@ async function run(): Promise<void> {
   });
   const load = startLoad(pair.port, PER_SECOND);
   const timer = setInterval(() => void show(carnet, load).catch(() => undefined), REFRESH_MS);
-  await interrupted;
+  const timeOver = Number.isFinite(seconds) ? setTimeout(seconds * 1000) : interrupted;
+  await Promise.race([interrupted, timeOver]);
   clearInterval(timer);
   await load.stop();
   await show(carnet, load);
@@ -44,8 +48,6 @@ async function finish(pair: Pair): Promise<void> {
   say('\nstopping …');
   await pair.stop();
 }
-
-let shownLines = 0;
 
 /** Redraws in place on a terminal; elsewhere one line each time. */
 async function show(carnet: CarnetProcess, { stats }: Load): Promise<void> {

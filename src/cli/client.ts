@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { HTTP_STATUS, type Problem } from '../api/problem.ts';
+import { isTokenText } from '../api/token-text.ts';
 import { CarnetError, type ErrorCode } from '../errors.ts';
 import { printable } from './output.ts';
 
@@ -157,9 +158,8 @@ async function readToken(file: string): Promise<string> {
       { cause: error },
     );
   }
-  // It becomes a header as it is.
-  if (!/^[\x21-\x7e]{1,512}$/.test(text))
-    throw new CarnetError('config_invalid', `the file ${file} does not hold a token`);
+  // Another file's secret must not be sent to the server.
+  if (!isTokenText(text)) throw new CarnetError('config_invalid', `the file ${file} does not hold a token`);
   return text;
 }
 

@@ -172,6 +172,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   await untilDatabaseAnswers(log, options.signal, async () => {
     await migrate({ url, ownerUrl: config.databaseOwnerUrl, log });
     await ensurePartitions(database);
+    // Before anything is changed: whether this database is ours.
+    await authorities.refresh();
     for (const step of await applyPlan(apply, 'server:start'))
       log.info({ step: step.kind, why: step.why }, 'authorities changed');
     await authorities.refresh();

@@ -27,6 +27,7 @@ export type PlannedAuthority = Pick<
   StoredAuthority,
   | 'id'
   | 'kind'
+  | 'createdAt'
   | 'state'
   | 'parentId'
   | 'notBefore'
@@ -178,9 +179,9 @@ function whyNewIssuing(
   return due && gain > schedule.issuingTtlMs * WORTH_RENEWING ? 'its time is over' : null;
 }
 
-/** From 0 at its beginning to 1 at its end. */
-function shareOver({ notBefore, notAfter }: PlannedAuthority, now: number): number {
-  return (now - notBefore.getTime()) / (notAfter.getTime() - notBefore.getTime());
+/** From 0 at its making to 1 at its end: `notBefore` is put back for slow clocks, by more than a short life is long. */
+function shareOver({ createdAt, notAfter }: PlannedAuthority, now: number): number {
+  return (now - createdAt.getTime()) / (notAfter.getTime() - createdAt.getTime());
 }
 
 /** The next step of one rotation, if nothing is waited for. */

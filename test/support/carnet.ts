@@ -201,6 +201,8 @@ export function spawnCarnet(
 ): ChildProcess {
   return spawn(nodeOf(checkout), [join(checkout, 'src/main.ts'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    // A terminal's Ctrl-C is for whoever started it, who then stops it in order.
+    detached: true,
     env: { ...process.env, ...env },
     ...user,
   });

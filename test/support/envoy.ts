@@ -56,7 +56,8 @@ export async function startEnvoy({ config, binary = envoyBinary() }: EnvoyStart)
       ...['--config-path', configPath, '--admin-address-path', addressPath],
       ...['--concurrency', '1', '--disable-hot-restart', '--log-level', 'warning'],
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
+    // A terminal's Ctrl-C is for whoever started it, who then stops it in order.
+    { stdio: ['ignore', 'pipe', 'pipe'], detached: true },
   );
   let log = '';
   for (const stream of [child.stdout, child.stderr])
