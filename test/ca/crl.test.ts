@@ -7,7 +7,7 @@ import { nextCrl } from '../../src/ca/crl.ts';
 import { KEY_ALGORITHMS } from '../../src/ca/signer.ts';
 import { CarnetError } from '../../src/errors.ts';
 import type { CrlEntry } from '../../src/x509/crl.ts';
-import { parseCrl } from '../../src/x509/crl.ts';
+import { encodeCrl, parseCrl } from '../../src/x509/crl.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import { venvProgram } from '../support/venv.ts';
 import { openssl } from '../x509/openssl.ts';
@@ -25,21 +25,38 @@ for (const keyAlgorithm of KEY_ALGORITHMS)
     const directory = await mkdtemp(join(tmpdir(), 'carnet-crl-'));
     t.teardown(() => rm(directory, { recursive: true, force: true }));
     const { root, issuing } = await createAuthorities(keyAlgorithm, NOW);
-    for (const [name, { signing }] of Object.entries({ root, issuing })) {
-      const empty = await nextCrl(signing, null, [], NOW, BACKDATE_SECONDS);
-      const full = await nextCrl(signing, empty, ENTRIES, NOW, BACKDATE_SECONDS);
-      const certificate = join(directory, `${name}.pem`);
+    const empty = await nextCrl(root.signing, null, [], NOW, BACKDATE_SECONDS);
+    const full = await nextCrl(issuing.signing, null, ENTRIES, NOW, BACKDATE_SECONDS);
+    for (const [{ signing }, { crl }] of [
+      [root, empty],
+      [issuing, full],
+    ] as const) {
+      const [certificate, path] = [
+        join(directory, `${signing.id}.pem`),
+        join(directory, `${signing.id}.crl`),
+      ];
       await writeFile(certificate, encodePem('CERTIFICATE', signing.certificate));
-      for (const { number, crl } of [empty, full]) {
-        const path = join(directory, `${name}-${number}.pem`);
-        await writeFile(path, encodePem('X509 CRL', crl));
-        const verified = openssl(['crl', '-in', path, '-noout', '-CAfile', certificate, '-verify']);
-        t.is(verified.status, 0, verified.stderr);
-        t.regex(verified.stderr, /verify OK/);
-        t.deepEqual(pkilintFindings(path), []);
-      }
+      await writeFile(path, encodePem('X509 CRL', crl));
+      const verified = openssl(['crl', '-in', path, '-noout', '-CAfile', certificate, '-verify']);
+      t.is(verified.status, 0, verified.stderr);
+      t.regex(verified.stderr, /verify OK/);
+      t.deepEqual(pkilintFindings(path), []);
     }
   });
+
+test('pkilint, run like this, does find errors', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'carnet-crl-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const { root } = await createAuthorities('ec-p256', NOW);
+  const { crl } = await nextCrl(root.signing, null, [], NOW, BACKDATE_SECONDS);
+  const { tbs, signatureAlgorithm, signature } = parseCrl(crl);
+  const path = join(directory, 'bad.crl');
+  // The last octet of the OID of the CRL number, which then is missing (RFC 5280 §5.2.3).
+  const bad = Uint8Array.from(tbs);
+  bad[bad.length - 6] = 99;
+  await writeFile(path, encodePem('X509 CRL', encodeCrl(signatureAlgorithm, bad, signature)));
+  t.not(pkilintFindings(path).length, 0);
+});
 
 test('OpenSSL reads in a CRL what was written: numbers, times, serials and reasons', async (t) => {
   const { issuing } = await createAuthorities('ec-p256', NOW);
@@ -59,7 +76,7 @@ test('OpenSSL reads in a CRL what was written: numbers, times, serials and reaso
   t.is(stdout.match(/CRL entry extensions/g)?.length, 1);
 });
 
-test('OpenSSL refuses a revoked leaf by its CRL, and a chain with a CRL missing', async (t) => {
+test("OpenSSL refuses a revoked issuing CA by its root's CRL", async (t) => {
   const { root, issuing } = await createAuthorities('ec-p256', NOW);
   const directory = await mkdtemp(join(tmpdir(), 'carnet-crl-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
