@@ -31,7 +31,7 @@ for (const user of USERS)
     `npm start as ${nameOf(user)}: the commands on its screen work, and so does a later start`,
     async (t) => {
       t.timeout(300_000);
-      using checkout = await checkoutFor(user);
+      using checkout = checkoutFor(user);
       if (checkout.copied) t.log('on a copy: the checkout itself is closed to this user');
       const directory = await directoryOf(user);
       const start = (): Promise<NpmStart> => npmStart(checkout.path, directory, user);

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { runCarnet, type User } from './carnet.ts';
+import type { User } from './carnet.ts';
 
 const CHECKOUT = resolve(import.meta.dirname, '../..');
 const NEEDED = ['package.json', 'src', 'migrations', 'node_modules'];
@@ -14,8 +14,9 @@ export interface Checkout extends Disposable {
 }
 
 /** A checkout that the user can run: this one, or, where it is closed to others (under /root, say), a copy of it. */
-export async function checkoutFor(user: User | undefined): Promise<Checkout> {
-  if ((await runCarnet(['--version'], { user })).code === 0)
+export function checkoutFor(user: User | undefined): Checkout {
+  const main = join(CHECKOUT, 'src/main.ts');
+  if (spawnSync(process.execPath, [main, '--version'], { cwd: '/', ...user }).status === 0)
     return { path: CHECKOUT, copied: false, [Symbol.dispose]: () => undefined };
   const path = join(tmpdir(), `checkout-${user?.uid}`);
   mkdirSync(path, { mode: 0o755 });
