@@ -1,5 +1,3 @@
-import { mkdirSync } from 'node:fs';
-import { connect as connectTo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { BatchRecorder, RECORDER_LIMITS } from '../../src/audit/record.ts';
@@ -8,8 +6,12 @@ import { insertIssuances } from '../../src/db/issuances.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { type ErrorCode, errorCodeOf } from '../../src/errors.ts';
 import { createDatabase } from '../support/database.ts';
+import { startPostgresProxy } from '../support/postgres-proxy.ts';
 import { issuance, log, openDatabase } from './fixtures.ts';
 import { startOwn, temporaryCluster, temporaryDirectory } from './own-cluster.ts';
+
+/** What a server says once it has committed (PostgreSQL, "Message Formats"). */
+const COMMAND_COMPLETE = 'C';
 
 /** What became of each issuance that the recorder was given. */
 class Outcomes {
@@ -102,11 +104,15 @@ test.serial(
   async (t) => {
     const created = await createDatabase();
     using directory = temporaryDirectory();
-    await using proxy = await startProxy(created.url, directory.path);
+    await using proxy = await startPostgresProxy(created.url, join(directory.path, 'proxy'));
     const [database, admin] = [openDatabase(proxy.url, { maxConnections: 1 }), openDatabase(created.url)];
     const outcomes = new Outcomes(database);
     const before = await outcomes.record();
-    proxy.swallowNextAnswer();
+    proxy.intercept = ({ from, type }) => {
+      if (from !== 'server' || type !== COMMAND_COMPLETE) return null;
+      proxy.intercept = () => null;
+      return { when: 'before', strike: () => undefined };
+    };
     const lost = await outcomes.record();
     t.deepEqual(
       [outcomes.recorded, outcomes.failed],
@@ -207,45 +213,3 @@ test.serial(
     await drop();
   },
 );
-
-interface Proxy extends AsyncDisposable {
-  readonly url: string;
-  /** Passes the next request on and, instead of its answer, cuts the connection. */
-  swallowNextAnswer(): void;
-}
-
-/** Between client and server, so that an answer can be lost after the server has committed. */
-async function startProxy(url: string, directory: string): Promise<Proxy> {
-  const upstream = new URL(url);
-  const target = join(upstream.searchParams.get('host') ?? '', '.s.PGSQL.5432');
-  const sockets = new Set<Socket>();
-  let swallow = false;
-  const server = createServer((client) => {
-    const backend = connectTo(target);
-    for (const socket of [client, backend]) sockets.add(socket.on('error', () => undefined));
-    client.on('data', (chunk) => backend.write(chunk)).on('close', () => backend.destroy());
-    backend.on('close', () => client.destroy());
-    backend.on('data', (chunk) => {
-      if (!swallow) client.write(chunk);
-      // The server says CopyInResponse first; 'Z', ready, is what ends its answer.
-      else if (chunk.includes('COPY 1')) {
-        swallow = false;
-        client.destroy();
-      }
-    });
-  });
-  const host = join(directory, 'proxy');
-  mkdirSync(host);
-  await new Promise<void>((resolve) => server.listen(join(host, '.s.PGSQL.5432'), resolve));
-  upstream.searchParams.set('host', host);
-  return {
-    url: upstream.href,
-    swallowNextAnswer: () => {
-      swallow = true;
-    },
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
