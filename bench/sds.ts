@@ -128,14 +128,9 @@ function stageTable(stages: readonly Stages[], proxies: number): string {
 }
 
 function memoryTable(states: readonly States[], before: Memory, proxies: number): string {
-  const kib = (bytes: number): number => bytes / 1024 / proxies;
-  const rows = states.map(([name, { resident, heap }]) => [
-    name,
-    kib(resident - before.resident),
-    kib(heap - before.heap),
-  ]);
-  return formatTable(
-    ['memory of a connection, at rest', 'resident KiB', 'of it in use on the heap KiB'],
-    rows,
-  );
+  const rows = states.map(([name, memory]) => {
+    const of = (field: keyof Memory): number => (memory[field] - before[field]) / 1024 / proxies;
+    return [name, of('inUse'), of('resident')];
+  });
+  return formatTable(['memory of a connection, at rest', 'in use KiB', 'resident KiB'], rows);
 }
