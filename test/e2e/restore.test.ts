@@ -26,6 +26,7 @@ test.serial(
       await until('traffic flows', () => load.stats.handshakes > 0);
       await copy(name, `${name}_backup`);
       const kept = await serialsOf(name);
+      const keptSequence = await sequenceOf(replicas);
 
       // What is lost: leaves of both Envoys, an entry, and a later bundle.
       await until('both have leaves that the backup lacks', () =>
@@ -39,7 +40,10 @@ test.serial(
         selectors: ['unix:uid:4242'],
       });
       t.is((await replicas.cli(0, 'revoke', '--identity', '/lost', '--reason', 'test', '--yes')).code, 0);
-      const lostSequence = await sequenceOf(replicas);
+      const lostSequence = await until('both Envoys have the later bundle', async () => {
+        const sequence = await sequenceOf(replicas);
+        return sequence > keptSequence && (await everyoneHas(replicas, sequence)) ? sequence : null;
+      });
       await carnet.kill();
       await administer(`ALTER DATABASE ${name} RENAME TO ${name}_lost`);
       await administer(`ALTER DATABASE ${name}_backup RENAME TO ${name}`);
@@ -47,13 +51,13 @@ test.serial(
       t.true((await sequenceOf(replicas)) < lostSequence);
 
       const lost = difference(await serialsOf(`${name}_lost`), kept);
-      const named = await until('doctor names the certificates of both', async () => {
+      const named = await until('doctor names the certificates of both, and the bundle', async () => {
         const details = await recordsFound(replicas);
         const serials = new Set([...lost].filter((serial) => details.some((text) => text.includes(serial))));
-        return serials.size >= 2 ? { serials, details } : null;
+        const bundle = details.some((text) => text.includes(`ROOTCA ${lostSequence}-`));
+        return serials.size >= 2 && bundle ? details : null;
       });
-      t.log(`${lost.size} leaves were lost; doctor: ${named.details.join('; ')}`);
-      t.true(named.details.some((text) => text.includes(`ROOTCA ${lostSequence}-`)));
+      t.log(`${lost.size} leaves were lost; doctor: ${named.join('; ')}`);
 
       const { code, stderr } = await replicas.cli(0, 'root', 'rotate', '--reason', 'test');
       t.is(code, 0, stderr);
@@ -103,6 +107,16 @@ async function serialsOf(database: string): Promise<Set<string>> {
 async function sequenceOf(replicas: Replicas): Promise<number> {
   const { spiffe_sequence } = (await replicas.call(0, 'GET', '/v1/bundle')) as { spiffe_sequence: number };
   return spiffe_sequence;
+}
+
+async function everyoneHas(replicas: Replicas, sequence: number): Promise<boolean> {
+  const { items } = (await replicas.call(0, 'GET', '/v1/proxies')) as {
+    items: { resources: { name: string; version_acknowledged: string | null }[] }[];
+  };
+  return items
+    .flatMap(({ resources }) => resources)
+    .filter(({ name }) => name === 'ROOTCA')
+    .every(({ version_acknowledged }) => version_acknowledged?.startsWith(`${sequence}-`));
 }
 
 /** What doctor warns of in the check of records. */
