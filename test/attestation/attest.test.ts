@@ -265,13 +265,7 @@ test('refuses a caller whose pid another process has by now', async (t) => {
     t.pass();
     return;
   }
-  const { socket, caller } = await realPeer(t, (path) => directory.call(path));
-  const peer = readPeer(socket);
-  t.teardown(() => peer.close());
-  t.false(peer.hasExited());
-  await caller?.kill();
-  const successor = await takePid(peer.pid);
-  t.teardown(() => successor.kill());
+  const { socket, peer } = await succeededPeer(t);
   t.true(peer.hasExited());
   await t.throwsAsync(attestor.attest(peer), FAILED);
   // Without a pidfd, as before Linux 6.5, the start time tells.
@@ -292,17 +286,36 @@ test('a TCP connection has no peer that the kernel vouches for', async (t) => {
   server.close();
 });
 
-/** Starts a process under a pid that has just become free; others may be quicker, so it tries again. */
-async function takePid(pid: number) {
-  for (let tries = 0; tries < 500; tries++) {
-    writeFileSync(LAST_PID, String(pid - 1));
-    const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' });
-    if (child.pid === pid) return child;
-    const exited = once(child, 'exit');
-    child.kill('SIGKILL');
-    await exited;
+/** A peer that has ended, and whose pid another process has by now. */
+async function succeededPeer(t: ExecutionContext) {
+  for (let tries = 0; tries < 20; tries++) {
+    const { socket, caller } = await realPeer(t, (path) => directory.call(path));
+    const peer = readPeer(socket);
+    t.teardown(() => peer.close());
+    t.false(peer.hasExited());
+    await caller?.kill();
+    const successor = await takePid(peer.pid);
+    if (successor === undefined) continue;
+    t.teardown(() => successor.kill());
+    return { socket, peer };
   }
-  throw new Error(`pid ${pid} could not be had`);
+  throw new Error('no pid could be had a second time');
+}
+
+/** Starts a process under a pid that has just become free; undefined if others keep being quicker. */
+async function takePid(pid: number) {
+  for (let tries = 0; tries < 25; tries++) {
+    // A shell, because it forks right after it has written.
+    const shell = spawn('sh', ['-c', `echo ${pid - 1} > ${LAST_PID}; sleep 60 & echo $!`], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [answer] = await once(shell.stdout, 'data');
+    const child = Number(answer);
+    const kill = (): boolean => process.kill(child, 'SIGKILL');
+    if (child === pid) return { kill };
+    kill();
+  }
+  return undefined;
 }
 
 function canChoosePids(): boolean {
