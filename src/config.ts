@@ -1,45 +1,25 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type Command, Option } from 'commander';
-import { validate as validateCron } from 'node-cron';
-import { parse as parseYaml } from 'yaml';
-import { ISSUING_CA, type Lifetime, ROOT_CA, X509_SVID } from './ca/profile.ts';
-import { KEY_ALGORITHMS, type KeyAlgorithm } from './ca/signer.ts';
+import { ISSUING_CA, ROOT_CA, X509_SVID } from './ca/profile.ts';
+import { KEY_ALGORITHMS } from './ca/signer.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { CarnetError } from './errors.ts';
 import { parseTrustDomain } from './identity/spiffe-id.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
-
-/**
- * One setting of a long-running command. Its value comes from the flag `--some-flag`, else from
- * `CARNET_SOME_FLAG` in the environment, else from `some_flag` in the YAML file given with `--config`,
- * else it is the default.
- */
-export interface Setting<T> {
-  readonly flag: string;
-  /** What stands for the value in the help text; null for a switch. */
-  readonly placeholder: string | null;
-  readonly help: string;
-  readonly parse: (text: string) => T;
-  readonly default: T;
-  /** The default as the help text shows it; null where `help` says it. */
-  readonly shown: string | null;
-  /** A further name in the environment, for those that a platform sets. */
-  readonly alsoEnv?: string;
-}
-
-export type Settings = Readonly<Record<string, Setting<unknown>>>;
-export type SettingValues<S extends Settings> = {
-  readonly [K in keyof S]: S[K] extends Setting<infer T> ? T : never;
-};
-
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** `auto`, `off`, or a cron expression. */
-export type RotationSchedule = string;
+import {
+  type Address,
+  booleanOf,
+  databaseUrlOf,
+  lifetimeIn,
+  logLevelOf,
+  oneOf,
+  oneOfHelp,
+  parseAddress,
+  pathOf,
+  type RotationSchedule,
+  rotationScheduleOf,
+  slotOf,
+} from './setting-values.ts';
+import { readSettings, type Settings, type SettingValues, setting } from './settings.ts';
 
 const text = (value: string): string => value;
 
@@ -159,14 +139,14 @@ export const SERVER_SETTINGS = {
     'issuing-key-type',
     'TYPE',
     oneOfHelp('key of new issuing CAs', KEY_ALGORITHMS),
-    keyTypeOf,
+    (value) => oneOf(KEY_ALGORITHMS, value),
     'ec-p256',
   ),
   rootKeyType: setting(
     'root-key-type',
     'TYPE',
     oneOfHelp('key of new roots', KEY_ALGORITHMS),
-    keyTypeOf,
+    (value) => oneOf(KEY_ALGORITHMS, value),
     'ec-p256',
   ),
   notBeforeBackdate: setting(
@@ -257,192 +237,4 @@ function checkOrder(shortName: string, short: number, longName: string, long: nu
       'config_invalid',
       `${shortName} ${formatDuration(short)} is longer than ${longName} ${formatDuration(long)}: nothing outlives its issuer`,
     );
-}
-
-/** Adds the settings, and `--config`, to a command as options. */
-export function addSettings(command: Command, settings: Settings): void {
-  command.addOption(new Option('--config <FILE>', 'YAML file with these settings, as some_flag: value'));
-  for (const { flag, placeholder, help, shown } of Object.values(settings)) {
-    const value = placeholder === null ? '' : ` <${placeholder}>`;
-    command.addOption(new Option(`--${flag}${value}`, shown === null ? help : `${help} (default: ${shown})`));
-  }
-}
-
-/** The flags that were given to a command, by their names without dashes. */
-export function flagsOf(command: Command): Map<string, string> {
-  const flags = new Map<string, string>();
-  for (const option of command.options) {
-    const attribute = option.attributeName();
-    if (command.getOptionValueSource(attribute) !== 'cli') continue;
-    const value: unknown = command.getOptionValue(attribute);
-    flags.set((option.long ?? '').replace(/^--/, ''), String(option.negate ? !value : value));
-  }
-  return flags;
-}
-
-/**
- * Reads the settings: `flags` (by flag, without dashes) over `env` over the file. Throws `config_invalid`,
- * naming the setting, where its value came from and what is wrong with it.
- */
-export function readSettings<S extends Settings>(
-  settings: S,
-  flags: ReadonlyMap<string, string>,
-  env: NodeJS.ProcessEnv,
-): SettingValues<S> {
-  const configFile = flags.get('config') ?? env.CARNET_CONFIG;
-  const file = configFile === undefined ? new Map<string, string>() : readConfigFile(configFile, settings);
-  const values: Record<string, unknown> = {};
-  for (const [key, setting] of Object.entries(settings)) {
-    const found = find(setting, flags, env, file);
-    try {
-      values[key] = found === undefined ? setting.default : setting.parse(found.text);
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new CarnetError('config_invalid', `${found?.source ?? setting.flag}: ${why}`, { cause: error });
-    }
-  }
-  return values as SettingValues<S>;
-}
-
-function find(
-  { flag, alsoEnv }: Setting<unknown>,
-  flags: ReadonlyMap<string, string>,
-  env: NodeJS.ProcessEnv,
-  file: ReadonlyMap<string, string>,
-): { text: string; source: string } | undefined {
-  const fromFlag = flags.get(flag);
-  if (fromFlag !== undefined) return { text: fromFlag, source: `--${flag}` };
-  const names = [
-    `CARNET_${flag.replaceAll('-', '_').toUpperCase()}`,
-    ...(alsoEnv === undefined ? [] : [alsoEnv]),
-  ];
-  for (const name of names) {
-    const value = env[name];
-    if (value !== undefined && value !== '') return { text: value, source: name };
-  }
-  const fromFile = file.get(flag.replaceAll('-', '_'));
-  return fromFile === undefined
-    ? undefined
-    : { text: fromFile, source: `${flag.replaceAll('-', '_')} in the file` };
-}
-
-function readConfigFile(path: string, settings: Settings): Map<string, string> {
-  const known = new Set(Object.values(settings).map(({ flag }) => flag.replaceAll('-', '_')));
-  let document: unknown;
-  try {
-    document = parseYaml(readFileSync(path, 'utf8')) ?? {};
-  } catch (error) {
-    throw new CarnetError(
-      'config_invalid',
-      `--config ${path}: ${error instanceof Error ? error.message : error}`,
-    );
-  }
-  if (typeof document !== 'object' || document === null || Array.isArray(document))
-    throw new CarnetError(
-      'config_invalid',
-      `--config ${path}: the file must be a mapping of settings to values`,
-    );
-  const values = new Map<string, string>();
-  for (const [key, value] of Object.entries(document)) {
-    if (!known.has(key))
-      throw new CarnetError('config_invalid', `--config ${path}: there is no setting ${JSON.stringify(key)}`);
-    if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean')
-      throw new CarnetError('config_invalid', `--config ${path}: ${key} must be a single value`);
-    values.set(key, String(value));
-  }
-  return values;
-}
-
-function setting<T>(
-  flag: string,
-  placeholder: string | null,
-  help: string,
-  parse: (text: string) => T,
-  value: T,
-  shown: string | null = typeof value === 'string' ? value : null,
-): Setting<T> {
-  return { flag, placeholder, help, parse, default: value, shown };
-}
-
-function pathOf(value: string): string {
-  if (value === '') throw new CarnetError('config_invalid', 'the path is empty');
-  return resolve(value);
-}
-
-/** The value may hold a password: it is never repeated. */
-function databaseUrlOf(value: string): string {
-  if (!/^postgres(?:ql)?:\/\//.test(value))
-    throw new CarnetError(
-      'config_invalid',
-      'it is no URL of a Postgres: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE',
-    );
-  return value;
-}
-
-function lifetimeIn({ minSeconds, maxSeconds }: Lifetime): (value: string) => number {
-  return (value) => {
-    const seconds = parseDuration(value);
-    if (seconds < minSeconds || seconds > maxSeconds)
-      throw new CarnetError(
-        'config_invalid',
-        `${value} is not from ${formatDuration(minSeconds)} to ${formatDuration(maxSeconds)}`,
-      );
-    return seconds;
-  };
-}
-
-/** Parses `host:port` or `[ipv6]:port`. */
-export function parseAddress(value: string): Address {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(value);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535)
-    throw new CarnetError(
-      'config_invalid',
-      `${JSON.stringify(value)} is not an address: write HOST:PORT, for example 127.0.0.1:8080`,
-    );
-  return { host: match[1] ?? (match[2] || '0.0.0.0'), port };
-}
-
-export function formatAddress({ host, port }: Address): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-function booleanOf(value: string): boolean {
-  if (['true', '1', 'yes', 'on'].includes(value)) return true;
-  if (['false', '0', 'no', 'off'].includes(value)) return false;
-  throw new CarnetError('config_invalid', `${JSON.stringify(value)} is neither true nor false`);
-}
-
-function rotationScheduleOf(value: string): RotationSchedule {
-  if (value === 'auto' || value === 'off' || validateCron(value)) return value;
-  throw new CarnetError(
-    'config_invalid',
-    `${JSON.stringify(value)} is neither auto, off, nor a cron expression such as "0 3 1 * *"`,
-  );
-}
-
-function slotOf(value: string): number {
-  const slot = Number(value);
-  if (!/^\d+$/.test(value) || !Number.isSafeInteger(slot))
-    throw new CarnetError('config_invalid', `${JSON.stringify(value)} is not the number of a slot`);
-  return slot;
-}
-
-function keyTypeOf(value: string): KeyAlgorithm {
-  return oneOf(KEY_ALGORITHMS, value);
-}
-
-function logLevelOf(value: string): LogLevel {
-  return oneOf(LOG_LEVELS, value);
-}
-
-function oneOf<T extends string>(choices: readonly T[], value: string): T {
-  const found = choices.find((choice) => choice === value);
-  if (found === undefined)
-    throw new CarnetError('config_invalid', `${JSON.stringify(value)} is not one of ${choices.join(', ')}`);
-  return found;
-}
-
-function oneOfHelp(what: string, choices: readonly string[]): string {
-  return `${what}: ${choices.join(', ')}`;
 }

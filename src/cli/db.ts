@@ -1,6 +1,7 @@
 import { Command } from 'commander';
-import { addSettings, flagsOf, readSettings, SERVER_SETTINGS } from '../config.ts';
+import { SERVER_SETTINGS } from '../config.ts';
 import { embeddedUrl } from '../db/embedded.ts';
+import { addSettings, flagsOf, readSettings } from '../settings.ts';
 
 const { dataDir, databaseUrl } = SERVER_SETTINGS;
 const SETTINGS = { dataDir, databaseUrl };

@@ -1,4 +1,4 @@
-import type { Address } from '../config.ts';
+import type { Address } from '../setting-values.ts';
 
 /** What an Envoy is to do: take mTLS for a local app, or carry a local app's calls to a peer, or both. */
 export interface EnvoyOptions {

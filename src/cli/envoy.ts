@@ -2,9 +2,9 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
-import { parseAddress } from '../config.ts';
 import { CarnetError } from '../errors.ts';
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe-id.ts';
+import { parseAddress } from '../setting-values.ts';
 import { agentSocketOf, agentSocketOption } from './agent-socket.ts';
 import { envoyBootstrap } from './envoy-bootstrap.ts';
 

@@ -7,9 +7,10 @@ import {
   readKeyEncryptionKey,
 } from '../ca/key-encryption-key.ts';
 import { type Rewrapped, rewrapKeys } from '../ca/rewrap.ts';
-import { addSettings, flagsOf, readSettings, SERVER_SETTINGS, type SettingValues } from '../config.ts';
+import { SERVER_SETTINGS } from '../config.ts';
 import { PostgresAuthorityStore } from '../db/authorities.ts';
 import { CarnetError } from '../errors.ts';
+import { addSettings, flagsOf, readSettings, type SettingValues } from '../settings.ts';
 import { note, PROCESS_TERMINAL, type Terminal, writeJson, writeLine } from './output.ts';
 import { withDatabase } from './with-database.ts';
 

@@ -1,5 +1,4 @@
 import { schedule } from 'node-cron';
-import type { RotationSchedule } from '../config.ts';
 import { pruneConsumers } from '../db/consumers.ts';
 import type { Database } from '../db/database.ts';
 import { ensurePartitions } from '../db/partitions.ts';
@@ -10,6 +9,7 @@ import type { Authorities } from '../rotation/authorities.ts';
 import { startScheduled } from '../rotation/operate.ts';
 import { plan } from '../rotation/plan.ts';
 import type { Rotation } from '../rotation/rotation.ts';
+import type { RotationSchedule } from '../setting-values.ts';
 import { LatenessLog } from './lateness-log.ts';
 
 export interface UpkeepOptions {

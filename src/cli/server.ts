@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import { systemClock } from '../clock.ts';
-import { addSettings, flagsOf, readServerConfig, SERVER_SETTINGS, type ServerConfig } from '../config.ts';
+import { readServerConfig, SERVER_SETTINGS, type ServerConfig } from '../config.ts';
 import { createLogger } from '../log.ts';
+import { addSettings, flagsOf } from '../settings.ts';
 import { banner } from './banner.ts';
 import type { RunningServer } from './start-server.ts';
 

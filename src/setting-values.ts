@@ -1,0 +1,93 @@
+import { resolve } from 'node:path';
+import { validate as validateCron } from 'node-cron';
+import type { Lifetime } from './ca/profile.ts';
+import { formatDuration, parseDuration } from './duration.ts';
+import { CarnetError } from './errors.ts';
+import { LOG_LEVELS, type LogLevel } from './log.ts';
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `auto`, `off`, or a cron expression. */
+export type RotationSchedule = string;
+
+export function pathOf(value: string): string {
+  if (value === '') throw new CarnetError('config_invalid', 'the path is empty');
+  return resolve(value);
+}
+
+/** The value may hold a password: it is never repeated. */
+export function databaseUrlOf(value: string): string {
+  if (!/^postgres(?:ql)?:\/\//.test(value))
+    throw new CarnetError(
+      'config_invalid',
+      'it is no URL of a Postgres: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE',
+    );
+  return value;
+}
+
+export function lifetimeIn({ minSeconds, maxSeconds }: Lifetime): (value: string) => number {
+  return (value) => {
+    const seconds = parseDuration(value);
+    if (seconds < minSeconds || seconds > maxSeconds)
+      throw new CarnetError(
+        'config_invalid',
+        `${value} is not from ${formatDuration(minSeconds)} to ${formatDuration(maxSeconds)}`,
+      );
+    return seconds;
+  };
+}
+
+/** Parses `host:port` or `[ipv6]:port`. */
+export function parseAddress(value: string): Address {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(value);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535)
+    throw new CarnetError(
+      'config_invalid',
+      `${JSON.stringify(value)} is not an address: write HOST:PORT, for example 127.0.0.1:8080`,
+    );
+  return { host: match[1] ?? (match[2] || '0.0.0.0'), port };
+}
+
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+export function booleanOf(value: string): boolean {
+  if (['true', '1', 'yes', 'on'].includes(value)) return true;
+  if (['false', '0', 'no', 'off'].includes(value)) return false;
+  throw new CarnetError('config_invalid', `${JSON.stringify(value)} is neither true nor false`);
+}
+
+export function rotationScheduleOf(value: string): RotationSchedule {
+  if (value === 'auto' || value === 'off' || validateCron(value)) return value;
+  throw new CarnetError(
+    'config_invalid',
+    `${JSON.stringify(value)} is neither auto, off, nor a cron expression such as "0 3 1 * *"`,
+  );
+}
+
+export function slotOf(value: string): number {
+  const slot = Number(value);
+  if (!/^\d+$/.test(value) || !Number.isSafeInteger(slot))
+    throw new CarnetError('config_invalid', `${JSON.stringify(value)} is not the number of a slot`);
+  return slot;
+}
+
+export function logLevelOf(value: string): LogLevel {
+  return oneOf(LOG_LEVELS, value);
+}
+
+export function oneOf<T extends string>(choices: readonly T[], value: string): T {
+  const found = choices.find((choice) => choice === value);
+  if (found === undefined)
+    throw new CarnetError('config_invalid', `${JSON.stringify(value)} is not one of ${choices.join(', ')}`);
+  return found;
+}
+
+export function oneOfHelp(what: string, choices: readonly string[]): string {
+  return `${what}: ${choices.join(', ')}`;
+}
