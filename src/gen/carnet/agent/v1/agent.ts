@@ -77,7 +77,15 @@ export interface SessionResponse {
   entries: Entries | undefined;
   bundle: Bundle | undefined;
   denials: Denials | undefined;
-  superseded: Superseded | undefined;
+  superseded:
+    | Superseded
+    | undefined;
+  /** Other trust domains' bundles that entries of this node name. */
+  federated: FederatedBundles | undefined;
+}
+
+export interface FederatedBundles {
+  bundles: Bundle[];
 }
 
 export interface Entries {
@@ -94,6 +102,10 @@ export interface Entry {
   dnsNames: string[];
   /** 0: the server's default. */
   ttlSeconds: number;
+  /** Trust domains whose bundles its holders get too. */
+  federatesWith: string[];
+  /** As the Workload API hands it on, for workloads with several identities. */
+  hint: string;
 }
 
 export interface Bundle {
@@ -102,6 +114,13 @@ export interface Bundle {
   /** DER. */
   x509Authorities: Uint8Array[];
   crls: Uint8Array[];
+  jwtAuthorities: JwtAuthority[];
+}
+
+export interface JwtAuthority {
+  keyId: string;
+  /** SubjectPublicKeyInfo, DER. */
+  publicKey: Uint8Array;
 }
 
 export interface Denials {
@@ -157,6 +176,27 @@ export interface Refused {
   /** One of our error codes. */
   code: string;
   message: string;
+}
+
+export interface IssueJwtRequest {
+  entryId: string;
+  spiffeId: string;
+  audience: string[];
+  instance: string;
+  selectors: string[];
+  /** A JSON object. */
+  evidence: string;
+}
+
+export interface IssueJwtResponse {
+  outcome: { $case: "issued"; value: IssuedJwt } | { $case: "refused"; value: Refused } | undefined;
+}
+
+export interface IssuedJwt {
+  /** JWS, compact serialization. */
+  token: string;
+  issuedAtMs: number;
+  expiresAtMs: number;
 }
 
 export interface RenewRequest {
@@ -701,7 +741,7 @@ export const Health: MessageFns<Health> = {
 };
 
 function createBaseSessionResponse(): SessionResponse {
-  return { entries: undefined, bundle: undefined, denials: undefined, superseded: undefined };
+  return { entries: undefined, bundle: undefined, denials: undefined, superseded: undefined, federated: undefined };
 }
 
 export const SessionResponse: MessageFns<SessionResponse> = {
@@ -717,6 +757,9 @@ export const SessionResponse: MessageFns<SessionResponse> = {
     }
     if (message.superseded !== undefined) {
       Superseded.encode(message.superseded, writer.uint32(34).fork()).join();
+    }
+    if (message.federated !== undefined) {
+      FederatedBundles.encode(message.federated, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -764,6 +807,60 @@ export const SessionResponse: MessageFns<SessionResponse> = {
             }
 
             message.superseded = Superseded.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.federated = FederatedBundles.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFederatedBundles(): FederatedBundles {
+  return { bundles: [] };
+}
+
+export const FederatedBundles: MessageFns<FederatedBundles> = {
+  encode(message: FederatedBundles, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.bundles) {
+      Bundle.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FederatedBundles {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFederatedBundles();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bundles.push(Bundle.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -826,7 +923,7 @@ export const Entries: MessageFns<Entries> = {
 };
 
 function createBaseEntry(): Entry {
-  return { id: "", version: 0, spiffeId: "", selectors: [], dnsNames: [], ttlSeconds: 0 };
+  return { id: "", version: 0, spiffeId: "", selectors: [], dnsNames: [], ttlSeconds: 0, federatesWith: [], hint: "" };
 }
 
 export const Entry: MessageFns<Entry> = {
@@ -848,6 +945,12 @@ export const Entry: MessageFns<Entry> = {
     }
     if (message.ttlSeconds !== 0) {
       writer.uint32(48).uint32(message.ttlSeconds);
+    }
+    for (const v of message.federatesWith) {
+      writer.uint32(58).string(v!);
+    }
+    if (message.hint !== "") {
+      writer.uint32(66).string(message.hint);
     }
     return writer;
   },
@@ -913,6 +1016,22 @@ export const Entry: MessageFns<Entry> = {
             message.ttlSeconds = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.federatesWith.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.hint = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -927,7 +1046,7 @@ export const Entry: MessageFns<Entry> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", sequence: 0, x509Authorities: [], crls: [] };
+  return { trustDomain: "", sequence: 0, x509Authorities: [], crls: [], jwtAuthorities: [] };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -943,6 +1062,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     for (const v of message.crls) {
       writer.uint32(34).bytes(v!);
+    }
+    for (const v of message.jwtAuthorities) {
+      JwtAuthority.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -990,6 +1112,71 @@ export const Bundle: MessageFns<Bundle> = {
             }
 
             message.crls.push(reader.bytes());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.jwtAuthorities.push(JwtAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJwtAuthority(): JwtAuthority {
+  return { keyId: "", publicKey: new Uint8Array(0) };
+}
+
+export const JwtAuthority: MessageFns<JwtAuthority> = {
+  encode(message: JwtAuthority, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.keyId !== "") {
+      writer.uint32(10).string(message.keyId);
+    }
+    if (message.publicKey.length !== 0) {
+      writer.uint32(18).bytes(message.publicKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JwtAuthority {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJwtAuthority();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.publicKey = reader.bytes();
             continue;
           }
         }
@@ -1564,6 +1751,234 @@ export const Refused: MessageFns<Refused> = {
   },
 };
 
+function createBaseIssueJwtRequest(): IssueJwtRequest {
+  return { entryId: "", spiffeId: "", audience: [], instance: "", selectors: [], evidence: "" };
+}
+
+export const IssueJwtRequest: MessageFns<IssueJwtRequest> = {
+  encode(message: IssueJwtRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entryId !== "") {
+      writer.uint32(10).string(message.entryId);
+    }
+    if (message.spiffeId !== "") {
+      writer.uint32(18).string(message.spiffeId);
+    }
+    for (const v of message.audience) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.instance !== "") {
+      writer.uint32(34).string(message.instance);
+    }
+    for (const v of message.selectors) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.evidence !== "") {
+      writer.uint32(50).string(message.evidence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IssueJwtRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIssueJwtRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entryId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.spiffeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.audience.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.instance = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.selectors.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.evidence = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIssueJwtResponse(): IssueJwtResponse {
+  return { outcome: undefined };
+}
+
+export const IssueJwtResponse: MessageFns<IssueJwtResponse> = {
+  encode(message: IssueJwtResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.outcome?.$case) {
+      case "issued":
+        IssuedJwt.encode(message.outcome.value, writer.uint32(10).fork()).join();
+        break;
+      case "refused":
+        Refused.encode(message.outcome.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IssueJwtResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIssueJwtResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.outcome = { $case: "issued", value: IssuedJwt.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = { $case: "refused", value: Refused.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIssuedJwt(): IssuedJwt {
+  return { token: "", issuedAtMs: 0, expiresAtMs: 0 };
+}
+
+export const IssuedJwt: MessageFns<IssuedJwt> = {
+  encode(message: IssuedJwt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.token !== "") {
+      writer.uint32(10).string(message.token);
+    }
+    if (message.issuedAtMs !== 0) {
+      writer.uint32(16).int64(message.issuedAtMs);
+    }
+    if (message.expiresAtMs !== 0) {
+      writer.uint32(24).int64(message.expiresAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IssuedJwt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIssuedJwt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.issuedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expiresAtMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseRenewRequest(): RenewRequest {
   return { csr: new Uint8Array(0) };
 }
@@ -1853,6 +2268,16 @@ export const AgentLinkService = {
     responseSerialize: (value: IssueResponse): Buffer => Buffer.from(IssueResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): IssueResponse => IssueResponse.decode(value),
   },
+  /** A JWT-SVID for a workload of this node. */
+  issueJwt: {
+    path: "/carnet.agent.v1.AgentLink/IssueJwt" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: IssueJwtRequest): Buffer => Buffer.from(IssueJwtRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): IssueJwtRequest => IssueJwtRequest.decode(value),
+    responseSerialize: (value: IssueJwtResponse): Buffer => Buffer.from(IssueJwtResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): IssueJwtResponse => IssueJwtResponse.decode(value),
+  },
   /** A new certificate for the agent itself. */
   renew: {
     path: "/carnet.agent.v1.AgentLink/Renew" as const,
@@ -1889,6 +2314,8 @@ export interface AgentLinkServer extends UntypedServiceImplementation {
   session: handleBidiStreamingCall<SessionRequest, SessionResponse>;
   /** Certificates for workloads of this node. Answers are in the order of the requests; each stands for itself. */
   issue: handleUnaryCall<IssueRequest, IssueResponse>;
+  /** A JWT-SVID for a workload of this node. */
+  issueJwt: handleUnaryCall<IssueJwtRequest, IssueJwtResponse>;
   /** A new certificate for the agent itself. */
   renew: handleUnaryCall<RenewRequest, AgentCertificate>;
   /** What the agent before this one left, and what consumers hold since. */
@@ -1916,6 +2343,22 @@ export interface AgentLinkClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: IssueResponse) => void,
+  ): ClientUnaryCall;
+  /** A JWT-SVID for a workload of this node. */
+  issueJwt(
+    request: IssueJwtRequest,
+    callback: (error: ServiceError | null, response: IssueJwtResponse) => void,
+  ): ClientUnaryCall;
+  issueJwt(
+    request: IssueJwtRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: IssueJwtResponse) => void,
+  ): ClientUnaryCall;
+  issueJwt(
+    request: IssueJwtRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: IssueJwtResponse) => void,
   ): ClientUnaryCall;
   /** A new certificate for the agent itself. */
   renew(
