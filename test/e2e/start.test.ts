@@ -12,7 +12,6 @@ import {
   directoryOf,
   type Ended,
   endOf,
-  freePort,
   launchCarnet,
   postgresPid,
   runCarnet,
@@ -20,6 +19,7 @@ import {
   type User,
 } from '../support/carnet.ts';
 import { checkoutFor } from '../support/checkout.ts';
+import { freePort } from '../support/free-port.ts';
 import { processesOf } from '../support/leftovers.ts';
 import { until } from '../support/until.ts';
 
