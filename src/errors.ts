@@ -1,6 +1,6 @@
 /**
  * Every way in which Carnet refuses or fails. The set is closed: the maps to HTTP (api/problem.ts) and to
- * gRPC status (sds/status.ts) are complete over it.
+ * gRPC status (grpc/status.ts) are complete over it.
  */
 export type ErrorCode =
   // What was asked for is malformed.

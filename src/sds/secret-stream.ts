@@ -2,14 +2,14 @@ import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { Holder } from '../delivery/holdings.ts';
 import type { StreamObserver } from '../delivery/observer.ts';
 import { CarnetError, errorCodeOf } from '../errors.ts';
+import { resetIfKept } from '../grpc/reset.ts';
+import { statusOf } from '../grpc/status.ts';
 import type { Logger } from '../log.ts';
 import type { SdsLimits } from './limits.ts';
 import type { SdsMetrics } from './metrics.ts';
 import { type ProxyNode, printable } from './request.ts';
-import { resetIfKept } from './reset.ts';
 import type { Resources } from './resource.ts';
 import { resourcesOf } from './resources.ts';
-import { statusOf } from './status.ts';
 import type { Report, Subscription } from './subscription.ts';
 
 /** What the states of both variants have in common. */

@@ -4,6 +4,8 @@ import type { StreamObserver } from '../delivery/observer.ts';
 import { CarnetError, errorCodeOf } from '../errors.ts';
 import { DeltaDiscoveryRequest, DiscoveryRequest } from '../gen/envoy/service/discovery/v3/discovery.ts';
 import { SecretDiscoveryServiceService as SERVICE } from '../gen/envoy/service/secret/v3/sds.ts';
+import { resetIfKept } from '../grpc/reset.ts';
+import { statusOf } from '../grpc/status.ts';
 import type { Logger } from '../log.ts';
 import { type DeltaResponse, INITIAL_DELTA, reduceDelta } from './delta-reducer.ts';
 import { encodeDeltaResponse, encodeStreamResponse } from './encode.ts';
@@ -12,10 +14,8 @@ import { DEFAULT_LIMITS, type SdsLimits } from './limits.ts';
 import type { SdsMetrics } from './metrics.ts';
 import { Places } from './places.ts';
 import { parseDeltaRequest, parseStreamRequest } from './request.ts';
-import { resetIfKept } from './reset.ts';
 import { type Resource, versionOf } from './resource.ts';
 import { type AnyState, type SecretCall, SecretStream, type Variant } from './secret-stream.ts';
-import { statusOf } from './status.ts';
 import { INITIAL_STREAM, reduceStream, type StreamResponse } from './stream-reducer.ts';
 
 /** Any call of this service, for finding out whose it is. */

@@ -1,7 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import test from 'ava';
 import { CarnetError } from '../../src/errors.ts';
-import { statusOf } from '../../src/sds/status.ts';
+import { statusOf } from '../../src/grpc/status.ts';
 
 test('a CarnetError is told with its status and message, cut', (t) => {
   t.deepEqual(statusOf(new CarnetError('permission_denied', 'no')), {
