@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { createSvidIssuer } from '../src/agent/issue-svid.ts';
 import type { IssueRequest } from '../src/ca/issue-request.ts';
 import { systemClock } from '../src/clock.ts';
+import type { Grant } from '../src/policy/entry.ts';
 import { buildCsr } from '../src/x509/build-csr.ts';
 import { type IssuingServer, startIssuingServer } from './support/issuing-server.ts';
 import { type LoadOptions, load, loadAtOnce, type Measured } from './support/load.ts';
@@ -57,7 +58,7 @@ function rowsOf({ issue, issueUnrecorded }: IssuingServer, options: LoadOptions)
   const data = randomBytes(SIGNED_BYTES);
   const signature = sign('sha256', data, privateKey);
   const requests = createRequests();
-  const requestOf = (number: number): IssueRequest => requests[number % WORKLOADS] as IssueRequest;
+  const requestOf = (number: number): WorkloadRequest => requests[number % WORKLOADS] as WorkloadRequest;
   const issueSvid = createSvidIssuer(issue, NODE);
   return [
     {
@@ -81,8 +82,10 @@ function rowsOf({ issue, issueUnrecorded }: IssuingServer, options: LoadOptions)
   ];
 }
 
+type WorkloadRequest = IssueRequest & { readonly grant: Grant };
+
 /** Of as many workloads, with keys and CSRs made beforehand. */
-function createRequests(): IssueRequest[] {
+function createRequests(): WorkloadRequest[] {
   return Array.from({ length: WORKLOADS }, (_, number) => ({
     csr: buildCsr(generateKeyPairSync('ec', { namedCurve: 'P-256' })),
     grant: grantOf(number),

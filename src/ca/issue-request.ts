@@ -2,14 +2,20 @@ import type { Attestation } from '../attestation/attestation.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import type { Grant } from '../policy/entry.ts';
 
-/** One leaf, asked for by an agent on behalf of an attested instance. */
+/** What a leaf may say: a grant of policy; without an entry for those of our own parts. */
+export type LeafGrant = Pick<Grant, 'spiffeId' | 'dnsNames' | 'ttlSeconds'> & {
+  readonly entryId: string | null;
+  readonly entryVersion: number | null;
+};
+
+/** One leaf, asked for by an agent on behalf of an attested instance, or by one of our own parts for itself. */
 export interface IssueRequest {
   /** PKCS#10, DER. Only its public key is taken, after proof of possession. */
   readonly csr: Uint8Array;
-  readonly grant: Grant;
+  readonly grant: LeafGrant;
   readonly attestation: Attestation;
   readonly node: string;
-  /** As recorded: `agent:<node>`. */
+  /** As recorded: `agent:<node>`, `server:<host>`. */
   readonly requester: string;
 }
 

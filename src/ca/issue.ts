@@ -8,11 +8,13 @@ import { keyIdentifier, type PublicKey } from '../x509/public-key.ts';
 import { SERIAL_BYTES, serialHex } from '../x509/serial.ts';
 import type { SigningAuthority } from './authority.ts';
 import type { Issue, IssuedSvid, IssueRequest } from './issue-request.ts';
-import { X509_SVID } from './profile.ts';
+import { type LeafProfile, X509_SVID } from './profile.ts';
 import { type LeafIssuer, leafIssuer, signLeaf } from './sign-leaf.ts';
 import { validity } from './validity.ts';
 
 export interface IssueOptions {
+  /** What the leaves are for: X509_SVID unless it says otherwise. */
+  readonly profile?: LeafProfile;
   /**
    * The issuing CA that signs now: the same object while it is the same, so that what is prepared for it is kept.
    * Throws `authority_unavailable` while there is none.
@@ -33,31 +35,31 @@ export interface IssueOptions {
  */
 export function createIssue(options: IssueOptions): Issue {
   const issuers = new WeakMap<SigningAuthority, LeafIssuer>();
-  const { recorder, clock, backdateSeconds } = options;
+  const { recorder, clock, backdateSeconds, profile = X509_SVID } = options;
   return async (request) => {
     // 1. The key, once its holder has proved to have the private half.
     const publicKey = await parseCsr(request.csr);
     // 2. Only keys that the profile takes.
-    checkKeyKind(publicKey);
+    checkKeyKind(publicKey, profile);
     // 3. How long it lives: what was granted, never longer than its issuer.
     const authority = options.activeAuthority();
     const ttlSeconds = request.grant.ttlSeconds ?? options.defaultTtlSeconds;
-    const life = validity(X509_SVID.lifetime, { now: clock(), ttlSeconds, backdateSeconds }, authority);
+    const life = validity(profile.lifetime, { now: clock(), ttlSeconds, backdateSeconds }, authority);
     // 4. Build, sign and lint.
     const leaf = { ...leafFields(publicKey, request), ...life };
-    const certificate = await signLeaf(issuerOf(authority, issuers), leaf);
+    const certificate = await signLeaf(issuerOf(authority, profile, issuers), leaf);
     // 5. Record: this resolves when the row is committed.
-    const issuance = issuanceOf(request, authority, leaf, certificate);
+    const issuance = issuanceOf(request, profile, authority, leaf, certificate);
     await recorder.record(issuance);
     // 6. Release.
     return issuedSvid(issuance, request, authority);
   };
 }
-function checkKeyKind({ kind }: PublicKey): void {
-  if (!X509_SVID.keyKinds.includes(kind))
+function checkKeyKind({ kind }: PublicKey, { keyKinds }: LeafProfile): void {
+  if (!keyKinds.includes(kind))
     throw new CarnetError(
       'key_unsupported',
-      `a leaf cannot have an ${kind} key, which Envoy does not accept; use one of ${X509_SVID.keyKinds.join(', ')}`,
+      `a leaf cannot have an ${kind} key, which Envoy does not accept; use one of ${keyKinds.join(', ')}`,
     );
 }
 
@@ -74,23 +76,28 @@ function leafFields(
   };
 }
 
-function issuerOf(authority: SigningAuthority, issuers: WeakMap<SigningAuthority, LeafIssuer>): LeafIssuer {
+function issuerOf(
+  authority: SigningAuthority,
+  profile: LeafProfile,
+  issuers: WeakMap<SigningAuthority, LeafIssuer>,
+): LeafIssuer {
   const known = issuers.get(authority);
   if (known !== undefined) return known;
-  const made = leafIssuer(authority, X509_SVID);
+  const made = leafIssuer(authority, profile);
   issuers.set(authority, made);
   return made;
 }
 
 function issuanceOf(
   { grant, attestation, node, requester }: IssueRequest,
+  profile: LeafProfile,
   authority: SigningAuthority,
   leaf: LeafFields,
   certificate: Uint8Array,
 ): Issuance {
   return {
     serial: serialHex(leaf.serial),
-    profile: X509_SVID.name,
+    profile: profile.name,
     identity: grant.spiffeId,
     dnsNames: grant.dnsNames,
     notBefore: leaf.notBefore,

@@ -12,7 +12,7 @@ export interface Lifetime {
 
 /** Everything that a leaf says beyond its identity, key and time. Neither a CSR nor a library has a word in it. */
 export interface LeafProfile {
-  readonly name: 'x509-svid';
+  readonly name: 'x509-svid' | 'agent' | 'server';
   readonly lifetime: Lifetime;
   /** The kinds of public key that it may carry. */
   readonly keyKinds: readonly KeyKind[];
@@ -50,6 +50,12 @@ export const X509_SVID: LeafProfile = {
   keyUsage: ['digitalSignature'],
   extKeyUsage: [OID.serverAuth, OID.clientAuth],
 };
+
+/** A node's agent's own leaf, by which servers know it: `/carnet/agent/<node>`. Of a shape with all other leaves. */
+export const AGENT: LeafProfile = { ...X509_SVID, name: 'agent' };
+
+/** A server's own leaf, by which agents know it: `/carnet/server`. */
+export const SERVER: LeafProfile = { ...X509_SVID, name: 'server' };
 
 /**
  * Signs leaves and CRLs. No extended key usage, whose meaning in a CA differs between validators (X509-SVID

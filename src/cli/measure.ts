@@ -1,10 +1,10 @@
 import type { Issue } from '../ca/issue-request.ts';
-import { X509_SVID } from '../ca/profile.ts';
+import { type LeafProfile, X509_SVID } from '../ca/profile.ts';
 import { errorCodeOf } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
 
 /** The same, counted and timed. */
-export function countedIssue(issue: Issue, metrics: Metrics): Issue {
+export function countedIssue(issue: Issue, metrics: Metrics, profile: LeafProfile = X509_SVID): Issue {
   return async (request) => {
     const begin = performance.now();
     let result = 'issued';
@@ -14,7 +14,7 @@ export function countedIssue(issue: Issue, metrics: Metrics): Issue {
       result = errorCodeOf(error);
       throw error;
     } finally {
-      metrics.issuances.inc({ profile: X509_SVID.name, result });
+      metrics.issuances.inc({ profile: profile.name, result });
       metrics.issueSeconds.observe((performance.now() - begin) / 1000);
     }
   };

@@ -5,6 +5,7 @@ import { parseKeyEncryptionKey } from '../../src/ca/key-encryption-key.ts';
 import { sealedKeyStore } from '../../src/ca/sealed-key-store.ts';
 import type { KeyAlgorithm } from '../../src/ca/signer.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../src/identity/spiffe-id.ts';
+import type { Grant } from '../../src/policy/entry.ts';
 import { buildCsr } from '../../src/x509/build-csr.ts';
 import type { KeyKind } from '../../src/x509/public-key.ts';
 import type { KeyPair } from '../x509/keys.ts';
@@ -35,8 +36,8 @@ export async function createAuthorities(keyAlgorithm: KeyAlgorithm, now = Date.n
 export function issueRequest(
   keys: KeyPair,
   kind: KeyKind,
-  grant: Partial<IssueRequest['grant']> = {},
-): IssueRequest {
+  grant: Partial<Grant> = {},
+): IssueRequest & { readonly grant: Grant } {
   return {
     csr: buildCsr(keys, kind),
     grant: {
@@ -45,6 +46,7 @@ export function issueRequest(
       spiffeId: parseSpiffeId('spiffe://carnet.test/ns/default/sa/web'),
       dnsNames: ['web.internal'],
       ttlSeconds: null,
+      hint: null,
       ...grant,
     },
     attestation: { instance: 'container:0123456789ab', selectors: [], evidence: { uid: 1000 } },
