@@ -7,6 +7,8 @@ const PLACEHOLDER = /\{([a-zA-Z0-9._/-]+(?::[a-zA-Z0-9._/-]+)*)\}/g;
 const SEGMENT_TEXT = /^[a-zA-Z0-9._-]+$/;
 /** As for a SPIFFE ID (SPIFFE-ID §2.3). */
 const MAX_TEMPLATE_BYTES = 2048;
+/** Of our own parts: servers and agents know each other by it. */
+const RESERVED = /^spiffe:\/\/[^/]+\/carnet(?:\/|$)/;
 
 /**
  * Parses an entry's SPIFFE ID to its whole form: a path such as `/web` of the trust domain, or a whole ID in
@@ -24,6 +26,8 @@ export function parseIdTemplate(text: string, domain: TrustDomain): string {
     if (!(cause instanceof CarnetError)) throw cause;
     throw invalid(text, cause.message, cause);
   }
+  if (RESERVED.test(whole))
+    throw invalid(text, 'identities under /carnet are those of Carnet itself: choose another path');
   if (
     whole
       .replace(PLACEHOLDER, '{')
@@ -50,6 +54,7 @@ export function fillIdTemplate(
   });
   const [fault] = faults;
   if (fault !== undefined) return { fault };
+  if (RESERVED.test(filled)) return { fault: `it would be ${filled}, which is reserved for Carnet itself` };
   try {
     return { id: parseSpiffeId(filled) };
   } catch (error) {
