@@ -83,7 +83,7 @@ export class PostgresFleetStore implements FleetStore {
        WHERE agent = $1 AND NOT gone AND not_after > now()
        UNION ALL
        SELECT instance, identity, encode(serial, 'hex'), authority_id, not_after FROM issuance
-       WHERE node = $2 AND instance IS NOT NULL AND not_after > now() AND recorded_at < now() - interval '1 second'
+       WHERE node = $2 AND profile = 'x509-svid' AND not_after > now() AND recorded_at < now() - interval '1 second'
          AND NOT EXISTS (SELECT FROM consumer WHERE consumer.instance = issuance.instance)
        ORDER BY not_after`,
       [this.#agent, this.#node],
@@ -150,9 +150,9 @@ function consumerOf(row: ConsumerRow): Consumer {
 }
 
 /**
- * What these authorities signed for workloads that may still be presented: neither ended nor revoked, and its
- * instance neither gone nor known to hold others in its place. An instance's row speaks of what was issued before
- * it was written. Read by (not_after), whatever the history's size.
+ * What these authorities signed that may still be presented: neither ended nor revoked, and its instance neither gone
+ * nor known to hold others in its place. An instance's row speaks of what was issued before it was written; a server
+ * or an agent holds the last that it was given. Read by (not_after), whatever the history's size.
  */
 export async function outstandingOf(
   database: Queryable,
@@ -166,7 +166,10 @@ export async function outstandingOf(
      ) AS holder ON true
      WHERE not_after > now() AND authority_id = ANY ($1) AND instance IS NOT NULL
        AND NOT EXISTS (SELECT FROM revocation WHERE revocation.serial = issuance.serial)
-       AND NOT coalesce(gone OR replaced, false)`,
+       AND NOT coalesce(gone OR replaced, false)
+       AND NOT (profile IN ('agent', 'server') AND EXISTS (
+         SELECT FROM issuance AS later WHERE later.instance = issuance.instance
+           AND (later.recorded_at, later.id) > (issuance.recorded_at, issuance.id)))`,
     [authorityIds],
   );
   return { count: Number(row?.count ?? 0), until: row?.until?.getTime() ?? null };
