@@ -43,7 +43,7 @@ import { openKeyStore } from './open-key-store.ts';
 import { refuseDenied } from './refuse-denied.ts';
 import { Reloads } from './reloads.ts';
 import { scheduleUpkeep } from './schedule.ts';
-import { type Agent, startAgent } from './start-agent.ts';
+import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
 
 export interface RunningServer {
   /** Of the REST API. */
@@ -64,6 +64,8 @@ export interface StartOptions {
   readonly log: Logger;
   /** Gives the start up. */
   readonly signal: AbortSignal;
+  /** Of the node's agent: by default its own. */
+  readonly attest?: NonNullable<AgentOptions['attest']>;
 }
 
 const HTTP_GRACE_MS = 2_000;
@@ -237,6 +239,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       clock,
       log,
       metrics,
+      ...(options.attest && { attest: options.attest }),
     });
     agent = runningAgent;
     stack.defer(() => runningAgent.close());
