@@ -93,10 +93,10 @@ async function startBenchAgent(): Promise<BenchAgent> {
     measureStage(acknowledgements, expected, postgresCpuMicros, change);
   return {
     connect: async (proxies) => {
-      const started = Promise.withResolvers<Fleet>();
+      const fleet = startFleet();
       // The bundle, and the certificate once it is issued.
-      const connecting = await measure(2 * proxies, () => started.resolve(startFleet(socket, proxies)));
-      return { fleet: await started.promise, connecting };
+      const connecting = await measure(2 * proxies, () => fleet.connect(socket, proxies));
+      return { fleet, connecting };
     },
     pushBundle: (proxies) =>
       measure(proxies, () => {

@@ -10,6 +10,8 @@ import { postgresCpuMicros } from './cpu.ts';
 
 export interface BenchDatabase extends AsyncDisposable {
   readonly database: Database;
+  /** For other processes. */
+  readonly url: string;
   /** Where it is, and other files of the benchmark may be. */
   readonly directory: string;
   /** Of PostgreSQL's processes, all of them. */
@@ -40,6 +42,7 @@ export async function startBenchDatabase(): Promise<BenchDatabase> {
   endWith(owned);
   return {
     database,
+    url: postgres.url,
     directory,
     postgresCpuMicros: () => postgresCpuMicros(postgres.pid),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

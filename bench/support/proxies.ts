@@ -2,13 +2,14 @@ import { connect as connectHttp2, constants } from 'node:http2';
 import { connect } from 'node:net';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { Node } from '../../src/gen/envoy/config/core/v3/base.ts';
+import { Secret } from '../../src/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts';
 import { DiscoveryRequest, DiscoveryResponse } from '../../src/gen/envoy/service/discovery/v3/discovery.ts';
 import { SecretDiscoveryServiceService as SERVICE } from '../../src/gen/envoy/service/secret/v3/sds.ts';
 
 /**
- * The program that is all proxies of bench/sds.ts, `proxies.ts SOCKET COUNT`, forked. Each has a connection with
- * one state-of-the-world stream for `default` and `ROOTCA`, acknowledges what it gets, and begins as Envoy does,
- * with a request that names every extension it was built with. Ends with its parent.
+ * The program that is all proxies of a benchmark, forked by fleet.ts. Each has a connection with one
+ * state-of-the-world stream for `default` and `ROOTCA`, acknowledges what it gets, and begins as Envoy does, with a
+ * request that names every extension it was built with. Ends with its parent.
  *
  * HTTP/2 without a gRPC library: 2,000 clients of grpc-js take twice as much CPU time (3.9 s instead of 1.8 s for
  * five pushes and five renewals), which here is the agent's.
@@ -22,7 +23,16 @@ const PREFIX_BYTES = 5;
 const EXTENSIONS = 600;
 const EXTENSIONS_FIELD = 9;
 
-function startProxy(socket: string, first: Buffer): void {
+/** What its parent tells it. */
+export type Message =
+  | { readonly kind: 'connect'; readonly socket: string; readonly count: number }
+  | { readonly kind: 'count'; readonly texts: readonly string[] };
+
+/** The secrets that a proxy holds, encoded, by their names. */
+type Secrets = Map<string, Buffer>;
+
+function startProxy(socket: string, first: Buffer): Secrets {
+  const secrets: Secrets = new Map();
   const session = connectHttp2('http://localhost', { createConnection: () => connect(socket) });
   session.on('error', fail);
   const stream = session.request(
@@ -43,10 +53,14 @@ function startProxy(socket: string, first: Buffer): void {
     while (received.length >= PREFIX_BYTES) {
       const end = PREFIX_BYTES + received.readUInt32BE(1);
       if (received.length < end) return;
-      stream.write(acknowledgement(DiscoveryResponse.decode(received.subarray(PREFIX_BYTES, end))));
+      const response = DiscoveryResponse.decode(received.subarray(PREFIX_BYTES, end));
+      // Copied: a view would keep all that came with it.
+      for (const { value } of response.resources) secrets.set(Secret.decode(value).name, Buffer.from(value));
+      stream.write(acknowledgement(response));
       received = received.subarray(end);
     }
   });
+  return secrets;
 }
 
 function acknowledgement({ versionInfo, nonce }: DiscoveryResponse): Buffer {
@@ -94,7 +108,19 @@ function fail(error: Error): never {
   process.exit(1);
 }
 
+const proxies: Secrets[] = [];
+
+function take(message: Message): void {
+  if (message.kind === 'connect') {
+    const first = firstRequest();
+    for (let i = 0; i < message.count; i++) proxies.push(startProxy(message.socket, first));
+    return;
+  }
+  const holders = message.texts.map(
+    (text) => proxies.filter((held) => [...held.values()].some((secret) => secret.includes(text))).length,
+  );
+  process.send?.(holders);
+}
+
 process.on('disconnect', () => process.exit(0));
-const [socket = '', count = '0'] = process.argv.slice(2);
-const first = firstRequest();
-for (let i = 0; i < Number(count); i++) startProxy(socket, first);
+process.on('message', take);
