@@ -65,10 +65,14 @@ export async function startMesh({ count, agentSockets, trustDomain, register }: 
   const inboundPorts: number[] = [];
   for (const _ of names) inboundPorts.push(await freePort());
 
-  const start = async (name: string, index: number): Promise<EnvoyProcess> => {
-    const binary = join(directory, name, 'envoy');
+  const binaryOf = (name: string): string => join(directory, name, 'envoy');
+  // All of them before any runs: a link changes the file's times, and who is attested meanwhile is refused for that.
+  for (const name of names) {
     await mkdir(join(directory, name));
-    await link(original, binary).catch(() => copyFile(original, binary));
+    await link(original, binaryOf(name)).catch(() => copyFile(original, binaryOf(name)));
+  }
+  const start = async (name: string, index: number): Promise<EnvoyProcess> => {
+    const binary = binaryOf(name);
     const selectors = [`unix:uid:${process.getuid?.()}`, `unix:path:${binary}`];
     await register({ id: name, spiffe_id: `/mesh/${name}`, selectors });
     const everyone = [`spiffe://${trustDomain}/mesh/`];
