@@ -45,6 +45,7 @@ export const ENTRY: RegistrationEntry = {
   selectors: [parseSelector('unix:uid:1000')],
   dnsNames: ['workload.bench.internal'],
   ttlSeconds: null,
+  hint: null,
 };
 
 /** What an entry like it grants to the container `number`. */
@@ -55,5 +56,6 @@ export function grantOf(number: number): Grant {
     spiffeId: parseSpiffeId(`spiffe://carnet.local/bench/workload-${number}`),
     dnsNames: [`workload-${number}.bench.internal`],
     ttlSeconds: null,
+    hint: null,
   };
 }

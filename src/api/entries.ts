@@ -20,6 +20,7 @@ const EntryInputBody = z
     selectors: z.array(z.string()).meta({ description: 'All must match' }),
     dns_names: z.array(z.string()).optional(),
     ttl: z.string().optional(),
+    hint: z.string().optional().meta({ description: 'For workloads that hold several identities' }),
   })
   .meta({
     id: 'EntryInput',
@@ -39,6 +40,7 @@ const ENTRY_FIELDS = {
   selectors: z.array(z.string()),
   dns_names: z.array(z.string()),
   ttl: Duration.nullable().meta({ description: "Null: the server's default" }),
+  hint: z.string().nullable(),
 };
 
 export const Entry = z
@@ -167,6 +169,7 @@ function contents(entry: Omit<EntryInput, 'id'>) {
     selectors: [...entry.selectors],
     dns_names: [...entry.dnsNames],
     ttl: durationText(entry.ttlSeconds),
+    hint: entry.hint,
   };
 }
 

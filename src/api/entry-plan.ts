@@ -53,8 +53,8 @@ function grantKey({ spiffeId, selectors }: Pick<EntryInput, 'spiffeId' | 'select
   return JSON.stringify([spiffeId, [...selectors].sort()]);
 }
 
-function contentKey({ spiffeId, selectors, dnsNames, ttlSeconds }: Omit<EntryInput, 'id'>): string {
-  return JSON.stringify([spiffeId, selectors, dnsNames, ttlSeconds]);
+function contentKey({ spiffeId, selectors, dnsNames, ttlSeconds, hint }: Omit<EntryInput, 'id'>): string {
+  return JSON.stringify([spiffeId, selectors, dnsNames, ttlSeconds, hint]);
 }
 
 function derivedId(input: EntryInput): string {

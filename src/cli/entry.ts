@@ -14,6 +14,7 @@ interface CreateFlags extends OperatorFlags {
   readonly selector: readonly string[];
   readonly dnsName: readonly string[];
   readonly ttl?: string;
+  readonly hint?: string;
   readonly id?: string;
 }
 
@@ -41,6 +42,7 @@ function createCommand(terminal: Terminal): Command {
     .requiredOption('--selector <SELECTOR>', 'must match; repeat for more, which all must', collect, [])
     .option('--dns-name <NAME>', 'DNS name in the certificate; repeatable', collect, [])
     .option('--ttl <DURATION>', "the certificate's lifetime (default: the server's --leaf-ttl)")
+    .option('--hint <TEXT>', 'what the identity is for, told to workloads that hold several')
     .option('--id <ID>', 'a stable name for the entry (default: one is made)')
     .addHelpText(
       'after',
@@ -53,6 +55,7 @@ function createCommand(terminal: Terminal): Command {
         selectors: flags.selector,
         dns_names: flags.dnsName,
         ...(flags.ttl === undefined ? {} : { ttl: flags.ttl }),
+        ...(flags.hint === undefined ? {} : { hint: flags.hint }),
       };
       const entry = await clientOf(flags, terminal).post<EntryBody>('/v1/entries', body);
       if (flags.json === true) writeJson(terminal, entry);

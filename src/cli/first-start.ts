@@ -75,6 +75,7 @@ async function createUserEntry(trustDomain: TrustDomain, entries: EntryStore): P
     selectors: [parseSelector(`unix:uid:${uid}`)],
     dnsNames: [],
     ttlSeconds: null,
+    hint: null,
   };
   try {
     await entries.create(entry, ACTOR);

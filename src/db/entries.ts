@@ -89,7 +89,8 @@ export class PostgresEntryStore implements EntryStore {
     await tx.query(
       `INSERT INTO entry (${ENTRY_COLUMNS}) SELECT ${ENTRY_COLUMNS} FROM ${ENTRIES_IN_JSON}
        ON CONFLICT (id) DO UPDATE SET version = excluded.version, spiffe_id = excluded.spiffe_id,
-         selectors = excluded.selectors, dns_names = excluded.dns_names, ttl_seconds = excluded.ttl_seconds`,
+         selectors = excluded.selectors, dns_names = excluded.dns_names, ttl_seconds = excluded.ttl_seconds,
+         hint = excluded.hint`,
       [JSON.stringify(entries.map(rowOf))],
     );
     await this.#checkCount(tx);
@@ -119,7 +120,7 @@ export class PostgresEntryStore implements EntryStore {
 }
 
 const ENTRIES_IN_JSON = `json_to_recordset($1) AS given (
-  id text, version integer, spiffe_id text, selectors text[], dns_names text[], ttl_seconds integer)`;
+  id text, version integer, spiffe_id text, selectors text[], dns_names text[], ttl_seconds integer, hint text)`;
 
 type IdentifiedEntry = Omit<RegistrationEntry, 'version'>;
 
@@ -148,7 +149,7 @@ function insertVersions(
   deleted: boolean,
 ): Promise<object[]> {
   return tx.query(
-    `INSERT INTO entry_version (entry_id, version, spiffe_id, selectors, dns_names, ttl_seconds, deleted, actor)
+    `INSERT INTO entry_version (entry_id, version, spiffe_id, selectors, dns_names, ttl_seconds, hint, deleted, actor)
      SELECT ${ENTRY_COLUMNS}, $2, $3 FROM ${ENTRIES_IN_JSON}`,
     [JSON.stringify(entries.map(rowOf)), deleted, actor],
   );
@@ -163,8 +164,8 @@ function checkUnique(ids: readonly string[]): void {
 }
 
 function identified(input: EntryInput, id: string): IdentifiedEntry {
-  const { spiffeId, selectors, dnsNames, ttlSeconds } = input;
-  return { id, spiffeId, selectors, dnsNames, ttlSeconds };
+  const { spiffeId, selectors, dnsNames, ttlSeconds, hint } = input;
+  return { id, spiffeId, selectors, dnsNames, ttlSeconds, hint };
 }
 
 function requireId(input: EntryInput): string {

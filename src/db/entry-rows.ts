@@ -10,9 +10,10 @@ export interface EntryRow {
   readonly selectors: readonly Selector[];
   readonly dns_names: readonly string[];
   readonly ttl_seconds: number | null;
+  readonly hint: string | null;
 }
 
-export const ENTRY_COLUMNS = 'id, version, spiffe_id, selectors, dns_names, ttl_seconds';
+export const ENTRY_COLUMNS = 'id, version, spiffe_id, selectors, dns_names, ttl_seconds, hint';
 
 export function entryOf(row: EntryRow): RegistrationEntry {
   return {
@@ -22,6 +23,7 @@ export function entryOf(row: EntryRow): RegistrationEntry {
     selectors: row.selectors,
     dnsNames: row.dns_names,
     ttlSeconds: row.ttl_seconds,
+    hint: row.hint,
   };
 }
 
@@ -33,6 +35,7 @@ export function rowOf(entry: RegistrationEntry): EntryRow {
     selectors: entry.selectors,
     dns_names: entry.dnsNames,
     ttl_seconds: entry.ttlSeconds,
+    hint: entry.hint,
   };
 }
 
@@ -43,7 +46,7 @@ export async function entryVersion(
   version: number | null,
 ): Promise<RegistrationEntry | null> {
   const [row] = await database.query<EntryRow>(
-    `SELECT entry_id AS id, version, spiffe_id, selectors, dns_names, ttl_seconds
+    `SELECT entry_id AS id, version, spiffe_id, selectors, dns_names, ttl_seconds, hint
      FROM entry_version WHERE entry_id = $1 AND version = $2`,
     [id, version],
   );

@@ -59,6 +59,7 @@ function grantOf(entry: RegistrationEntry, spiffeId: SpiffeId): Grant {
     spiffeId,
     dnsNames: entry.dnsNames,
     ttlSeconds: entry.ttlSeconds,
+    hint: entry.hint,
   };
 }
 

@@ -17,6 +17,8 @@ export interface RegistrationEntry {
   readonly dnsNames: readonly string[];
   /** Leaf lifetime; null means the server's default. */
   readonly ttlSeconds: number | null;
+  /** What this identity is for, in the operator's words, for workloads with several; null for none. */
+  readonly hint: string | null;
 }
 
 /** What policy answers: this identity, by this version of this entry. */
@@ -26,4 +28,5 @@ export interface Grant {
   readonly spiffeId: SpiffeId;
   readonly dnsNames: readonly string[];
   readonly ttlSeconds: number | null;
+  readonly hint: string | null;
 }

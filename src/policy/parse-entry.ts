@@ -6,7 +6,7 @@ import { dnsNameFault } from './dns-name.ts';
 import type { EntryInput } from './entry-store.ts';
 import { parseIdTemplate } from './id-template.ts';
 
-const FIELDS = ['id', 'spiffe_id', 'selectors', 'dns_names', 'ttl'] as const;
+const FIELDS = ['id', 'spiffe_id', 'selectors', 'dns_names', 'ttl', 'hint'] as const;
 const ID = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/;
 /** Ours. A caller shows some tens of selectors; a leaf with more names than this is a mistake. */
 const MAX_SELECTORS = 32;
@@ -14,9 +14,12 @@ const MAX_DNS_NAMES = 32;
 /** Ours: below, renewals at half of the life would hardly end; above, a leaf isn't short-lived. */
 const MIN_TTL_SECONDS = 5;
 const MAX_TTL_SECONDS = 30 * 86_400;
+/** Ours: a word or two, for a program to choose by (Workload API §5.1). */
+const MAX_HINT_BYTES = 256;
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
 /**
- * Parses the outside form of an entry, `{id?, spiffe_id, selectors, dns_names?, ttl?}`, for a trust domain.
+ * Parses the outside form of an entry, `{id?, spiffe_id, selectors, dns_names?, ttl?, hint?}`, for a trust domain.
  * Selectors come out sorted and DNS names in lower case and in their order, both without repeats. Throws
  * `entry_invalid`, naming the field and its value.
  */
@@ -33,6 +36,7 @@ export function parseEntry(input: unknown, domain: TrustDomain): EntryInput {
     selectors: parseSelectors(fields.selectors),
     dnsNames: fields.dns_names === undefined ? [] : parseDnsNames(fields.dns_names),
     ttlSeconds: fields.ttl === undefined ? null : parseTtl(fields.ttl),
+    hint: fields.hint === undefined ? null : parseHint(fields.hint),
   };
 }
 
@@ -73,6 +77,13 @@ function parseTtl(value: unknown): number {
       `ttl ${quoted(text)}: it must be from ${formatDuration(MIN_TTL_SECONDS)} to ${formatDuration(MAX_TTL_SECONDS)}`,
     );
   return seconds;
+}
+
+function parseHint(value: unknown): string {
+  const hint = textOf(value, 'hint');
+  if (hint === '' || Buffer.byteLength(hint) > MAX_HINT_BYTES || UNPRINTABLE.test(hint))
+    throw invalid(`hint ${quoted(hint)}: it must have 1 to ${MAX_HINT_BYTES} bytes of printable text`);
+  return hint;
 }
 
 function textOf(value: unknown, field: string): string {

@@ -252,6 +252,7 @@ export function makeIssuance(number: number, certificate: Uint8Array): IssuanceD
       selectors: [parseSelector('unix:uid:1000')],
       dnsNames: [],
       ttlSeconds: null,
+      hint: null,
     },
     revocation: null,
   };

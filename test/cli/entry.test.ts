@@ -10,7 +10,7 @@ test('entry create, list and delete do what they say, for people and for program
   const args = ['create', '--spiffe-id', '/web', '--selector', 'unix:uid:1000', '--selector', 'unix:gid:5'];
   const created = await runCommand(
     entryCommand,
-    [...args, '--dns-name', 'web.internal', '--ttl', '1h', '--id', 'web'],
+    [...args, '--dns-name', 'web.internal', '--ttl', '1h', '--hint', 'internal', '--id', 'web'],
     { env },
   );
   t.deepEqual(created, {
@@ -18,7 +18,7 @@ test('entry create, list and delete do what they say, for people and for program
     stdout: 'created web: spiffe://carnet.local/web (version 1)\n',
     stderr: '',
   });
-  t.like(api.entries.entries.get('web'), { ttlSeconds: 3600, dnsNames: ['web.internal'] });
+  t.like(api.entries.entries.get('web'), { hint: 'internal', ttlSeconds: 3600, dnsNames: ['web.internal'] });
 
   const json = await runCommand(entryCommand, [...args, '--id', 'api', '--json'], { env });
   t.like(JSON.parse(json.stdout), { id: 'api', selectors: ['unix:gid:5', 'unix:uid:1000'], ttl: null });

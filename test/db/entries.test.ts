@@ -23,6 +23,7 @@ function input(id: string | null, fields: Partial<EntryInput> = {}): EntryInput 
     selectors: [parseSelector('unix:uid:1000'), parseSelector('unix:path:/bin/ü "x"')],
     dnsNames: ['web.internal'],
     ttlSeconds: null,
+    hint: null,
     ...fields,
   };
 }
@@ -36,8 +37,11 @@ const history = (id: string): Promise<object[]> =>
 test.serial('each change is a version with its event; a deleted entry goes on counting', async (t) => {
   const first = await entries.create(input('web'), 'operator:ann');
   t.deepEqual(first, { ...input('web'), id: 'web', version: 1 });
-  const { updated } = await entries.apply([input('web', { ttlSeconds: 60 })], 'operator:bob');
-  t.deepEqual(updated, [{ ...first, version: 2, ttlSeconds: 60 }]);
+  const { updated } = await entries.apply(
+    [input('web', { ttlSeconds: 60, hint: 'internal' })],
+    'operator:bob',
+  );
+  t.deepEqual(updated, [{ ...first, version: 2, ttlSeconds: 60, hint: 'internal' }]);
   t.deepEqual(await entries.list(), updated);
   t.deepEqual(await entries.delete('web', 'operator:ann'), updated[0]);
   t.deepEqual(await entries.list(), []);

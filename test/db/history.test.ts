@@ -20,6 +20,7 @@ const ENTRY = {
   selectors: [parseSelector('unix:uid:1')],
   dnsNames: [],
   ttlSeconds: null,
+  hint: null,
 };
 
 /** Two roles, as where the operator gives two URLs: one owns the tables, one serves. Here a superuser owns. */

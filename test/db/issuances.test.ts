@@ -87,6 +87,7 @@ test('a detail has the version of the entry that granted it, also after the entr
     selectors: [parseSelector('unix:uid:7')],
     dnsNames: [],
     ttlSeconds: 60,
+    hint: null,
   };
   const granted = await entries.create(input, 'operator:test');
   await entries.apply([{ ...input, ttlSeconds: 120 }], 'operator:test');

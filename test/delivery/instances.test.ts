@@ -284,6 +284,7 @@ function grant(name: string, entryVersion = 1): Grant {
     spiffeId: parseSpiffeId(`spiffe://td/${name}`),
     dnsNames: [],
     ttlSeconds: null,
+    hint: null,
   };
 }
 

@@ -30,6 +30,7 @@ test('grants what an entry says, with the version that said it', (t) => {
     version: 3,
     dnsNames: ['web.internal'],
     ttlSeconds: 60,
+    hint: null,
   };
   t.deepEqual(authorize(CALLER, [web]) as unknown, [
     {
@@ -38,6 +39,7 @@ test('grants what an entry says, with the version that said it', (t) => {
       spiffeId: 'spiffe://td/web',
       dnsNames: ['web.internal'],
       ttlSeconds: 60,
+      hint: null,
     },
   ]);
 });
@@ -147,6 +149,7 @@ const entries = fc.uniqueArray(
     selectors: selectors.filter(({ length }) => length > 0),
     dnsNames: fc.constant([]),
     ttlSeconds: fc.constant(null),
+    hint: fc.constant(null),
   }),
   { selector: ({ id }) => id, maxLength: 20 },
 );

@@ -19,6 +19,7 @@ test("parses the contract's example", (t) => {
     selectors: ['unix:uid:1000'],
     dnsNames: ['web.internal'],
     ttlSeconds: 3600,
+    hint: null,
   });
 });
 
@@ -29,11 +30,17 @@ test('parses an entry of an ID and selectors alone', (t) => {
     selectors: ['unix:uid:0'],
     dnsNames: [],
     ttlSeconds: null,
+    hint: null,
   });
 });
 
 for (const [claim, change, expected] of [
   ['a whole ID', { spiffe_id: 'spiffe://carnet.local/a/b' }, { spiffeId: 'spiffe://carnet.local/a/b' }],
+  [
+    'a path that only begins like our own',
+    { spiffe_id: '/carnet-x' },
+    { spiffeId: 'spiffe://carnet.local/carnet-x' },
+  ],
   ['a placeholder by key', { spiffe_id: '/u/{uid}' }, { spiffeId: 'spiffe://carnet.local/u/{uid}' }],
   [
     'placeholders by type and key, with text around them',
@@ -57,6 +64,7 @@ for (const [claim, change, expected] of [
   ],
   ['the shortest lifetime', { ttl: '5s' }, { ttlSeconds: 5 }],
   ['the longest lifetime', { ttl: '30d' }, { ttlSeconds: 2_592_000 }],
+  ['a hint of 256 bytes', { hint: 'ä'.repeat(128) }, { hint: 'ä'.repeat(128) }],
   ['an ID of 128 characters', { id: 'a'.repeat(128) }, { id: 'a'.repeat(128) }],
 ] as const)
   test(`accepts ${claim}`, (t) => {
@@ -79,6 +87,8 @@ for (const [claim, change, named] of [
   ['a trust domain that ours begins', { spiffe_id: 'spiffe://carnet.local.evil/web' }, 'carnet.local.evil'],
   ['a placeholder as trust domain', { spiffe_id: 'spiffe://{uid}/web' }, 'spiffe_id'],
   ['a placeholder in the trust domain', { spiffe_id: 'spiffe://carnet.local{uid}/web' }, 'spiffe_id'],
+  ['the path of Carnet itself', { spiffe_id: '/carnet' }, 'spiffe_id "/carnet"'],
+  ['a path under it', { spiffe_id: 'spiffe://carnet.local/carnet/agent/{uid}' }, 'under /carnet'],
   ['a bad character in the path', { spiffe_id: '/we b' }, 'spiffe_id "/we b"'],
   ['a trailing slash after a placeholder', { spiffe_id: '/{uid}/' }, 'spiffe_id'],
   ['an empty placeholder', { spiffe_id: '/{}' }, 'spiffe_id'],
@@ -111,6 +121,9 @@ for (const [claim, change, named] of [
   ['a lifetime that is a number', { ttl: 3600 }, 'ttl 3600'],
   ['a lifetime of 4 seconds', { ttl: '4s' }, 'ttl "4s"'],
   ['a lifetime of 31 days', { ttl: '31d' }, 'ttl "31d"'],
+  ['an empty hint', { hint: '' }, 'hint ""'],
+  ['a hint of 257 bytes', { hint: `${'ä'.repeat(128)}a` }, 'hint "ä'],
+  ['a hint that breaks a line', { hint: 'in\nout' }, 'hint "in\\nout"'],
 ] as const)
   test(`refuses ${claim}, and names it`, (t) => {
     const error = t.throws(() => parseEntry({ ...GOOD, ...change }, DOMAIN), { code: 'entry_invalid' });
@@ -134,7 +147,7 @@ test('anything at all is parsed or refused with entry_invalid, and what is parse
     fc.constantFrom('/web', '/{uid}', '/{a}/{b}', '1h', '5s', 'web'),
   );
   const entry = fc.record(
-    { id: field, spiffe_id: field, selectors: field, dns_names: field, ttl: field },
+    { id: field, spiffe_id: field, selectors: field, dns_names: field, ttl: field, hint: field },
     { requiredKeys: [] },
   );
   fc.assert(
@@ -152,6 +165,7 @@ test('anything at all is parsed or refused with entry_invalid, and what is parse
         selectors: parsed.selectors,
         dns_names: parsed.dnsNames,
         ...(parsed.ttlSeconds === null ? {} : { ttl: `${parsed.ttlSeconds}s` }),
+        ...(parsed.hint === null ? {} : { hint: parsed.hint }),
       };
       t.deepEqual(parseEntry(again, DOMAIN), parsed);
     }),
