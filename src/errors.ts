@@ -23,6 +23,12 @@ export type ErrorCode =
   | 'unauthenticated'
   | 'permission_denied'
   | 'attestation_failed'
+  | 'join_token_unknown'
+  | 'join_token_expired'
+  | 'join_token_used'
+  | 'agent_unknown'
+  | 'agent_banned'
+  | 'agent_copied'
   // The state of things forbids it.
   | 'not_found'
   | 'already_exists'

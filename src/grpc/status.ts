@@ -19,6 +19,12 @@ const STATUS = {
   unauthenticated: status.UNAUTHENTICATED,
   permission_denied: status.PERMISSION_DENIED,
   attestation_failed: status.PERMISSION_DENIED,
+  join_token_unknown: status.PERMISSION_DENIED,
+  join_token_expired: status.PERMISSION_DENIED,
+  join_token_used: status.PERMISSION_DENIED,
+  agent_unknown: status.UNAUTHENTICATED,
+  agent_banned: status.PERMISSION_DENIED,
+  agent_copied: status.PERMISSION_DENIED,
   not_found: status.NOT_FOUND,
   already_exists: status.ALREADY_EXISTS,
   conflict: status.ABORTED,
@@ -33,6 +39,11 @@ const STATUS = {
   shutting_down: status.UNAVAILABLE,
   internal: status.INTERNAL,
 } as const satisfies Record<ErrorCode, status>;
+
+/** Whether a text from outside is one of our codes. */
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(STATUS, text);
+}
 
 /** A status message travels in a header, of which clients bound the size. */
 const MAX_DETAILS_LENGTH = 512;
