@@ -16,6 +16,8 @@ export interface Certificate {
   /** The caller on whose word it is issued. */
   readonly attestation: Attestation;
   readonly svid: X509Svid | null;
+  /** The entry's version that `svid` was issued by. */
+  readonly issuedBy: number | null;
   /** When to issue next, the first time or again. */
   readonly dueAt: number;
   /** When `dueAt` was set, to notice a clock that has gone back since. */
@@ -27,7 +29,41 @@ export interface Certificate {
 
 /** A grant that nothing has been issued for yet. */
 export function wanted(grant: Grant, attestation: Attestation): Certificate {
-  return { grant, attestation, svid: null, dueAt: AT_ONCE, plannedAt: AT_ONCE, attempts: 0, problem: null };
+  return {
+    grant,
+    attestation,
+    svid: null,
+    issuedBy: null,
+    dueAt: AT_ONCE,
+    plannedAt: AT_ONCE,
+    attempts: 0,
+    problem: null,
+  };
+}
+
+/** A leaf as it was handed out before a restart, and the entry's version that it was issued by. */
+export interface KeptSvid {
+  readonly svid: X509Svid;
+  readonly issuedBy: number;
+}
+
+/** A grant whose leaf outlived a restart: it is renewed when it would have been without one. */
+export function resumed(
+  grant: Grant,
+  attestation: Attestation,
+  { svid, issuedBy }: KeptSvid,
+  now: number,
+  random: number,
+): Certificate {
+  const outdated = issuedBy !== grant.entryVersion;
+  const renewal = renewalTime(svid.notBefore.getTime(), svid.notAfter.getTime(), random);
+  return {
+    ...wanted(grant, attestation),
+    svid,
+    issuedBy,
+    dueAt: outdated ? AT_ONCE : renewal,
+    plannedAt: now,
+  };
 }
 
 /** The same with its grant as it is now. A new version of the entry is due at once; the old leaf serves until then. */
@@ -52,6 +88,7 @@ export function issued(
   return {
     ...certificate,
     svid,
+    issuedBy: version,
     dueAt: outdated ? AT_ONCE : renewalTime(now, svid.notAfter.getTime(), random),
     plannedAt: now,
     attempts: 0,
@@ -62,6 +99,11 @@ export function issued(
 /** Its leaf is to be replaced now, however long it is valid. */
 export function superseded(certificate: Certificate): Certificate {
   return { ...certificate, dueAt: AT_ONCE };
+}
+
+/** What failed is to be tried again now, because what it failed for is over. */
+export function retried(certificate: Certificate): Certificate {
+  return { ...certificate, dueAt: AT_ONCE, attempts: 0 };
 }
 
 /** After a try failed: the old leaf stays. */

@@ -80,7 +80,11 @@ export class View implements Holder {
  * keeps what others hold while it is valid (a proxy that reconnects gets it back), forgets the rest. Returns
  * whether a leaf was forgotten.
  */
-export function reconcile(instance: Instance, now: number): boolean {
+export function reconcile(
+  instance: Instance,
+  now: number,
+  create: (grant: Grant, attestation: Attestation) => Certificate = wanted,
+): boolean {
   let forgotten = false;
   const granted = new Map<string, { grant: Grant; attestation: Attestation }>();
   for (const { grants, attestation } of instance.views.values())
@@ -97,7 +101,7 @@ export function reconcile(instance: Instance, now: number): boolean {
     const certificate = instance.certificates.get(key);
     instance.certificates.set(
       key,
-      certificate === undefined ? wanted(grant, attestation) : regranted(certificate, grant, attestation),
+      certificate === undefined ? create(grant, attestation) : regranted(certificate, grant, attestation),
     );
   }
   return forgotten;

@@ -3,7 +3,17 @@ import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Grant } from '../policy/entry.ts';
-import { type Certificate, failed, isDue, issued } from './certificate.ts';
+import {
+  type Certificate,
+  failed,
+  isDue,
+  issued,
+  type KeptSvid,
+  resumed,
+  retried,
+  servable,
+  wanted,
+} from './certificate.ts';
 import type { Holder, X509Svid } from './holdings.ts';
 import {
   certificateKey,
@@ -37,6 +47,8 @@ export interface InstancesOptions {
    * replaced only as they age. Asked at each `tick()`, once for each authority.
    */
   readonly isSuperseded?: (authority: string) => Superseded;
+  /** Takes what was held of the grant before a restart, once; undefined where nothing was. */
+  readonly takeKept?: (instance: string, grant: Grant) => KeptSvid | undefined;
   readonly limits?: Partial<InstancesLimits>;
 }
 
@@ -48,6 +60,14 @@ export interface IssueFailure {
   readonly attempts: number;
   /** End of what is still held (milliseconds since the epoch), or null: the workload has nothing. */
   readonly expiresAt: number | null;
+}
+
+/** What the agent holds and how it fares, in numbers. */
+export interface InstanceStats {
+  readonly instances: number;
+  readonly certificates: number;
+  /** Of which the last try to issue failed. */
+  readonly failing: number;
 }
 
 export interface InstancesLimits {
@@ -139,6 +159,19 @@ export class Instances {
     }
   }
 
+  /** What could not be issued is tried again at once: who has nothing yet first, then the nearest end. */
+  retryFailed(): void {
+    const failing: { readonly end: number; readonly instance: Instance; readonly key: string }[] = [];
+    for (const instance of this.#instances.values())
+      for (const [key, certificate] of instance.certificates)
+        if (certificate.attempts > 0 && connected(instance)) {
+          instance.certificates.set(key, retried(certificate));
+          failing.push({ end: certificate.svid?.notAfter.getTime() ?? 0, instance, key });
+        }
+    for (const { instance, key } of failing.sort((a, b) => a.end - b.end)) this.#enqueue(instance, key);
+    this.#pump();
+  }
+
   /** No more issuances begin. */
   close(): void {
     this.#closed = true;
@@ -150,6 +183,26 @@ export class Instances {
   heldBy(instance: string): X509Svid[] {
     const certificates = [...(this.#instances.get(instance)?.certificates.values() ?? [])];
     return certificates.flatMap(({ svid }) => svid ?? []);
+  }
+
+  /** Everything that is held now and valid. */
+  *held(): Iterable<KeptSvid & { readonly instance: string }> {
+    const now = this.#options.clock();
+    for (const { id, certificates } of this.#instances.values())
+      for (const certificate of certificates.values()) {
+        const svid = servable(certificate, now);
+        if (svid !== null) yield { instance: id, svid, issuedBy: certificate.issuedBy ?? 0 };
+      }
+  }
+
+  stats(): InstanceStats {
+    let [certificates, failing] = [0, 0];
+    for (const instance of this.#instances.values())
+      for (const { svid, attempts } of instance.certificates.values()) {
+        if (svid !== null) certificates++;
+        if (attempts > 0) failing++;
+      }
+    return { instances: this.#instances.size, certificates, failing };
   }
 
   get size(): number {
@@ -205,7 +258,8 @@ export class Instances {
 
   #update(instance: Instance): void {
     const now = this.#options.clock();
-    if (reconcile(instance, now)) this.#options.onWithdrawn?.(instance.id);
+    const create = (grant: Grant, attestation: Attestation) => this.#create(instance.id, grant, attestation);
+    if (reconcile(instance, now, create)) this.#options.onWithdrawn?.(instance.id);
     if (!connected(instance) && instance.certificates.size === 0) {
       this.#instances.delete(instance.id);
       return;
@@ -220,6 +274,13 @@ export class Instances {
       }
     }
     this.#pump();
+  }
+
+  #create(instance: string, grant: Grant, attestation: Attestation): Certificate {
+    const { takeKept, clock, random } = this.#options;
+    const kept = takeKept?.(instance, grant);
+    if (kept === undefined) return wanted(grant, attestation);
+    return resumed(grant, attestation, kept, clock(), random());
   }
 
   #refresh(instance: Instance): void {

@@ -17,8 +17,11 @@ export interface Bearer {
   readonly node: string;
 }
 
+/** The part of a denial that says whom it refuses. */
+export type DenialScope = Pick<Denial, 'identity' | 'instance' | 'node' | 'liftedAt'>;
+
 /** The denial that forbids it; undefined where none does. */
-export function denialOf(denials: readonly Denial[], bearer: Bearer): Denial | undefined {
+export function denialOf<D extends DenialScope>(denials: readonly D[], bearer: Bearer): D | undefined {
   return denials.find(
     ({ identity, instance, node, liftedAt }) =>
       liftedAt === null &&

@@ -28,6 +28,11 @@ export async function parseCsr(der: Uint8Array): Promise<PublicKey> {
   return csr.publicKey;
 }
 
+/** The SubjectPublicKeyInfo (DER) in a request of our own: nothing is verified. Throws `csr_malformed`. */
+export function csrSpki(der: Uint8Array): Uint8Array {
+  return readCsr(der).publicKey.spki;
+}
+
 interface Csr {
   /** CertificationRequestInfo, whole: what the signature covers. */
   readonly signed: Uint8Array;
