@@ -46,6 +46,7 @@ export const ENTRY: RegistrationEntry = {
   dnsNames: ['workload.bench.internal'],
   ttlSeconds: null,
   hint: null,
+  federatesWith: [],
 };
 
 /** What an entry like it grants to the container `number`. */
@@ -57,5 +58,6 @@ export function grantOf(number: number): Grant {
     dnsNames: [`workload-${number}.bench.internal`],
     ttlSeconds: null,
     hint: null,
+    federatesWith: [],
   };
 }

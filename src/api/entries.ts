@@ -21,6 +21,10 @@ const EntryInputBody = z
     dns_names: z.array(z.string()).optional(),
     ttl: z.string().optional(),
     hint: z.string().optional().meta({ description: 'For workloads that hold several identities' }),
+    federates_with: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'Other trust domains whose bundles its holders get' }),
   })
   .meta({
     id: 'EntryInput',
@@ -41,6 +45,7 @@ const ENTRY_FIELDS = {
   dns_names: z.array(z.string()),
   ttl: Duration.nullable().meta({ description: "Null: the server's default" }),
   hint: z.string().nullable(),
+  federates_with: z.array(z.string()),
 };
 
 export const Entry = z
@@ -170,6 +175,7 @@ function contents(entry: Omit<EntryInput, 'id'>) {
     dns_names: [...entry.dnsNames],
     ttl: durationText(entry.ttlSeconds),
     hint: entry.hint,
+    federates_with: [...entry.federatesWith],
   };
 }
 

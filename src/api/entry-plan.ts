@@ -53,8 +53,9 @@ function grantKey({ spiffeId, selectors }: Pick<EntryInput, 'spiffeId' | 'select
   return JSON.stringify([spiffeId, [...selectors].sort()]);
 }
 
-function contentKey({ spiffeId, selectors, dnsNames, ttlSeconds, hint }: Omit<EntryInput, 'id'>): string {
-  return JSON.stringify([spiffeId, selectors, dnsNames, ttlSeconds, hint]);
+function contentKey(entry: Omit<EntryInput, 'id'>): string {
+  const { spiffeId, selectors, dnsNames, ttlSeconds, hint, federatesWith } = entry;
+  return JSON.stringify([spiffeId, selectors, dnsNames, ttlSeconds, hint, federatesWith]);
 }
 
 function derivedId(input: EntryInput): string {

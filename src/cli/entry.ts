@@ -15,6 +15,7 @@ interface CreateFlags extends OperatorFlags {
   readonly dnsName: readonly string[];
   readonly ttl?: string;
   readonly hint?: string;
+  readonly federatesWith: readonly string[];
   readonly id?: string;
 }
 
@@ -42,6 +43,12 @@ function createCommand(terminal: Terminal): Command {
     .requiredOption('--selector <SELECTOR>', 'must match; repeat for more, which all must', collect, [])
     .option('--dns-name <NAME>', 'DNS name in the certificate; repeatable', collect, [])
     .option('--ttl <DURATION>', "the certificate's lifetime (default: the server's --leaf-ttl)")
+    .option(
+      '--federates-with <DOMAIN>',
+      "its holders get that trust domain's bundle too; repeatable",
+      collect,
+      [],
+    )
     .option('--hint <TEXT>', 'what the identity is for, told to workloads that hold several')
     .option('--id <ID>', 'a stable name for the entry (default: one is made)')
     .addHelpText(
@@ -56,6 +63,7 @@ function createCommand(terminal: Terminal): Command {
         dns_names: flags.dnsName,
         ...(flags.ttl === undefined ? {} : { ttl: flags.ttl }),
         ...(flags.hint === undefined ? {} : { hint: flags.hint }),
+        ...(flags.federatesWith.length === 0 ? {} : { federates_with: flags.federatesWith }),
       };
       const entry = await clientOf(flags, terminal).post<EntryBody>('/v1/entries', body);
       if (flags.json === true) writeJson(terminal, entry);
@@ -93,7 +101,15 @@ function listCommand(terminal: Terminal): Command {
     .description('list the entries')
     .addHelpText('after', '\nExample:\n  $ carnet entry list --json | jq -r .spiffe_id')
     .action(async (flags: OperatorFlags) => {
-      const table = new Table(terminal, ['ID', 'SPIFFE ID', 'SELECTORS', 'DNS NAMES', 'TTL', 'VERSION']);
+      const table = new Table(terminal, [
+        'ID',
+        'SPIFFE ID',
+        'SELECTORS',
+        'DNS NAMES',
+        'TTL',
+        'FEDERATES WITH',
+        'VERSION',
+      ]);
       for await (const entries of clientOf(flags, terminal).pages<EntryBody>('/v1/entries'))
         if (flags.json === true) for (const entry of entries) writeJson(terminal, entry);
         else table.write(entries.map(entryRow));

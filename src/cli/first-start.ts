@@ -76,6 +76,7 @@ async function createUserEntry(trustDomain: TrustDomain, entries: EntryStore): P
     dnsNames: [],
     ttlSeconds: null,
     hint: null,
+    federatesWith: [],
   };
   try {
     await entries.create(entry, ACTOR);

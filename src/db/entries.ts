@@ -90,7 +90,7 @@ export class PostgresEntryStore implements EntryStore {
       `INSERT INTO entry (${ENTRY_COLUMNS}) SELECT ${ENTRY_COLUMNS} FROM ${ENTRIES_IN_JSON}
        ON CONFLICT (id) DO UPDATE SET version = excluded.version, spiffe_id = excluded.spiffe_id,
          selectors = excluded.selectors, dns_names = excluded.dns_names, ttl_seconds = excluded.ttl_seconds,
-         hint = excluded.hint`,
+         hint = excluded.hint, federates_with = excluded.federates_with`,
       [JSON.stringify(entries.map(rowOf))],
     );
     await this.#checkCount(tx);
@@ -120,7 +120,8 @@ export class PostgresEntryStore implements EntryStore {
 }
 
 const ENTRIES_IN_JSON = `json_to_recordset($1) AS given (
-  id text, version integer, spiffe_id text, selectors text[], dns_names text[], ttl_seconds integer, hint text)`;
+  id text, version integer, spiffe_id text, selectors text[], dns_names text[], ttl_seconds integer, hint text,
+  federates_with text[])`;
 
 type IdentifiedEntry = Omit<RegistrationEntry, 'version'>;
 
@@ -149,7 +150,8 @@ function insertVersions(
   deleted: boolean,
 ): Promise<object[]> {
   return tx.query(
-    `INSERT INTO entry_version (entry_id, version, spiffe_id, selectors, dns_names, ttl_seconds, hint, deleted, actor)
+    `INSERT INTO entry_version
+       (entry_id, version, spiffe_id, selectors, dns_names, ttl_seconds, hint, federates_with, deleted, actor)
      SELECT ${ENTRY_COLUMNS}, $2, $3 FROM ${ENTRIES_IN_JSON}`,
     [JSON.stringify(entries.map(rowOf)), deleted, actor],
   );
@@ -164,8 +166,8 @@ function checkUnique(ids: readonly string[]): void {
 }
 
 function identified(input: EntryInput, id: string): IdentifiedEntry {
-  const { spiffeId, selectors, dnsNames, ttlSeconds, hint } = input;
-  return { id, spiffeId, selectors, dnsNames, ttlSeconds, hint };
+  const { spiffeId, selectors, dnsNames, ttlSeconds, hint, federatesWith } = input;
+  return { id, spiffeId, selectors, dnsNames, ttlSeconds, hint, federatesWith };
 }
 
 function requireId(input: EntryInput): string {

@@ -1,4 +1,5 @@
 import type { Selector } from '../identity/selector.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { RegistrationEntry } from '../policy/entry.ts';
 import type { Queryable } from './database.ts';
 
@@ -11,9 +12,11 @@ export interface EntryRow {
   readonly dns_names: readonly string[];
   readonly ttl_seconds: number | null;
   readonly hint: string | null;
+  readonly federates_with: readonly TrustDomain[];
 }
 
-export const ENTRY_COLUMNS = 'id, version, spiffe_id, selectors, dns_names, ttl_seconds, hint';
+export const ENTRY_COLUMNS =
+  'id, version, spiffe_id, selectors, dns_names, ttl_seconds, hint, federates_with';
 
 export function entryOf(row: EntryRow): RegistrationEntry {
   return {
@@ -24,6 +27,7 @@ export function entryOf(row: EntryRow): RegistrationEntry {
     dnsNames: row.dns_names,
     ttlSeconds: row.ttl_seconds,
     hint: row.hint,
+    federatesWith: row.federates_with,
   };
 }
 
@@ -36,6 +40,7 @@ export function rowOf(entry: RegistrationEntry): EntryRow {
     dns_names: entry.dnsNames,
     ttl_seconds: entry.ttlSeconds,
     hint: entry.hint,
+    federates_with: entry.federatesWith,
   };
 }
 
@@ -46,7 +51,7 @@ export async function entryVersion(
   version: number | null,
 ): Promise<RegistrationEntry | null> {
   const [row] = await database.query<EntryRow>(
-    `SELECT entry_id AS id, version, spiffe_id, selectors, dns_names, ttl_seconds, hint
+    `SELECT entry_id AS id, version, spiffe_id, selectors, dns_names, ttl_seconds, hint, federates_with
      FROM entry_version WHERE entry_id = $1 AND version = $2`,
     [id, version],
   );

@@ -60,6 +60,7 @@ function grantOf(entry: RegistrationEntry, spiffeId: SpiffeId): Grant {
     dnsNames: entry.dnsNames,
     ttlSeconds: entry.ttlSeconds,
     hint: entry.hint,
+    federatesWith: entry.federatesWith,
   };
 }
 

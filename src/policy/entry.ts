@@ -1,5 +1,5 @@
 import type { Selector } from '../identity/selector.ts';
-import type { SpiffeId } from '../identity/spiffe-id.ts';
+import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.ts';
 
 /**
  * A registration entry: whoever shows all of `selectors` holds `spiffeId`. Immutable; each change makes the
@@ -19,6 +19,8 @@ export interface RegistrationEntry {
   readonly ttlSeconds: number | null;
   /** What this identity is for, in the operator's words, for workloads with several; null for none. */
   readonly hint: string | null;
+  /** Other trust domains whose bundles its holders get too, sorted. */
+  readonly federatesWith: readonly TrustDomain[];
 }
 
 /** What policy answers: this identity, by this version of this entry. */
@@ -29,4 +31,5 @@ export interface Grant {
   readonly dnsNames: readonly string[];
   readonly ttlSeconds: number | null;
   readonly hint: string | null;
+  readonly federatesWith: readonly TrustDomain[];
 }

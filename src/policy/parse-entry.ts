@@ -1,16 +1,17 @@
 import { formatDuration, parseDuration } from '../duration.ts';
 import { CarnetError } from '../errors.ts';
 import { parseSelector } from '../identity/selector.ts';
-import type { TrustDomain } from '../identity/spiffe-id.ts';
+import { parseTrustDomain, type TrustDomain } from '../identity/spiffe-id.ts';
 import { dnsNameFault } from './dns-name.ts';
 import type { EntryInput } from './entry-store.ts';
 import { parseIdTemplate } from './id-template.ts';
 
-const FIELDS = ['id', 'spiffe_id', 'selectors', 'dns_names', 'ttl', 'hint'] as const;
+const FIELDS = ['id', 'spiffe_id', 'selectors', 'dns_names', 'ttl', 'hint', 'federates_with'] as const;
 const ID = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/;
 /** Ours. A caller shows some tens of selectors; a leaf with more names than this is a mistake. */
 const MAX_SELECTORS = 32;
 const MAX_DNS_NAMES = 32;
+const MAX_FEDERATES_WITH = 32;
 /** Ours: below, renewals at half of the life would hardly end; above, a leaf isn't short-lived. */
 const MIN_TTL_SECONDS = 5;
 const MAX_TTL_SECONDS = 30 * 86_400;
@@ -19,9 +20,9 @@ const MAX_HINT_BYTES = 256;
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
 /**
- * Parses the outside form of an entry, `{id?, spiffe_id, selectors, dns_names?, ttl?, hint?}`, for a trust domain.
- * Selectors come out sorted and DNS names in lower case and in their order, both without repeats. Throws
- * `entry_invalid`, naming the field and its value.
+ * Parses the outside form of an entry, `{id?, spiffe_id, selectors, dns_names?, ttl?, hint?, federates_with?}`,
+ * for a trust domain. Selectors and trust domains come out sorted, DNS names in lower case and in their order, all
+ * without repeats. Throws `entry_invalid`, naming the field and its value.
  */
 export function parseEntry(input: unknown, domain: TrustDomain): EntryInput {
   if (typeof input !== 'object' || input === null || Array.isArray(input))
@@ -37,6 +38,8 @@ export function parseEntry(input: unknown, domain: TrustDomain): EntryInput {
     dnsNames: fields.dns_names === undefined ? [] : parseDnsNames(fields.dns_names),
     ttlSeconds: fields.ttl === undefined ? null : parseTtl(fields.ttl),
     hint: fields.hint === undefined ? null : parseHint(fields.hint),
+    federatesWith:
+      fields.federates_with === undefined ? [] : parseFederatesWith(fields.federates_with, domain),
   };
 }
 
@@ -67,6 +70,15 @@ function parseDnsNames(value: unknown): string[] {
     if (fault !== undefined) throw invalid(`dns_names[${i}] ${quoted(name)}: ${fault}`);
   });
   return [...new Set(names)];
+}
+
+function parseFederatesWith(value: unknown, own: TrustDomain): TrustDomain[] {
+  const domains = listOf(value, 'federates_with', MAX_FEDERATES_WITH).map((text, i) =>
+    within(`federates_with[${i}]`, () => parseTrustDomain(text)),
+  );
+  if (domains.includes(own))
+    throw invalid(`federates_with: ${own} is our own trust domain, whose bundle every holder gets`);
+  return [...new Set(domains)].sort();
 }
 
 function parseTtl(value: unknown): number {

@@ -80,7 +80,9 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     bundle: () => ({
       trustDomain: TRUST_DOMAIN,
       sequence: 3,
+      x509Sequence: 3,
       crls: [],
+      jwtAuthorities: [],
       x509Authorities: authorities
         .filter(({ kind }) => kind === 'root')
         .map(({ certificate }) => certificate),
@@ -253,6 +255,7 @@ export function makeIssuance(number: number, certificate: Uint8Array): IssuanceD
       dnsNames: [],
       ttlSeconds: null,
       hint: null,
+      federatesWith: [],
     },
     revocation: null,
   };

@@ -47,6 +47,7 @@ export function issueRequest(
       dnsNames: ['web.internal'],
       ttlSeconds: null,
       hint: null,
+      federatesWith: [],
       ...grant,
     },
     attestation: { instance: 'container:0123456789ab', selectors: [], evidence: { uid: 1000 } },

@@ -24,6 +24,7 @@ function input(id: string | null, fields: Partial<EntryInput> = {}): EntryInput 
     dnsNames: ['web.internal'],
     ttlSeconds: null,
     hint: null,
+    federatesWith: [],
     ...fields,
   };
 }

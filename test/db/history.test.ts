@@ -21,6 +21,7 @@ const ENTRY = {
   dnsNames: [],
   ttlSeconds: null,
   hint: null,
+  federatesWith: [],
 };
 
 /** Two roles, as where the operator gives two URLs: one owns the tables, one serves. Here a superuser owns. */

@@ -88,6 +88,7 @@ test('a detail has the version of the entry that granted it, also after the entr
     dnsNames: [],
     ttlSeconds: 60,
     hint: null,
+    federatesWith: [],
   };
   const granted = await entries.create(input, 'operator:test');
   await entries.apply([{ ...input, ttlSeconds: 120 }], 'operator:test');

@@ -275,7 +275,14 @@ function createWorld(limits = {}) {
   return world;
 }
 
-const BUNDLE = { trustDomain: parseTrustDomain('td'), sequence: 1, x509Authorities: [], crls: [] };
+const BUNDLE = {
+  trustDomain: parseTrustDomain('td'),
+  sequence: 1,
+  x509Sequence: 1,
+  x509Authorities: [],
+  crls: [],
+  jwtAuthorities: [],
+};
 
 function grant(name: string, entryVersion = 1): Grant {
   return {
@@ -285,6 +292,7 @@ function grant(name: string, entryVersion = 1): Grant {
     dnsNames: [],
     ttlSeconds: null,
     hint: null,
+    federatesWith: [],
   };
 }
 

@@ -69,6 +69,7 @@ addIstioCertificateService(server, {
         dnsNames: ['web.shop.svc'],
         ttlSeconds: null,
         hint: null,
+        federatesWith: [],
       },
     ]).authorize(selectors),
   issue: createIssue({

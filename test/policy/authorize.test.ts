@@ -31,6 +31,7 @@ test('grants what an entry says, with the version that said it', (t) => {
     dnsNames: ['web.internal'],
     ttlSeconds: 60,
     hint: null,
+    federatesWith: [],
   };
   t.deepEqual(authorize(CALLER, [web]) as unknown, [
     {
@@ -40,6 +41,7 @@ test('grants what an entry says, with the version that said it', (t) => {
       dnsNames: ['web.internal'],
       ttlSeconds: 60,
       hint: null,
+      federatesWith: [],
     },
   ]);
 });
@@ -150,6 +152,7 @@ const entries = fc.uniqueArray(
     dnsNames: fc.constant([]),
     ttlSeconds: fc.constant(null),
     hint: fc.constant(null),
+    federatesWith: fc.constant([]),
   }),
   { selector: ({ id }) => id, maxLength: 20 },
 );

@@ -20,6 +20,7 @@ test("parses the contract's example", (t) => {
     dnsNames: ['web.internal'],
     ttlSeconds: 3600,
     hint: null,
+    federatesWith: [],
   });
 });
 
@@ -31,6 +32,7 @@ test('parses an entry of an ID and selectors alone', (t) => {
     dnsNames: [],
     ttlSeconds: null,
     hint: null,
+    federatesWith: [],
   });
 });
 
@@ -64,6 +66,11 @@ for (const [claim, change, expected] of [
   ],
   ['the shortest lifetime', { ttl: '5s' }, { ttlSeconds: 5 }],
   ['the longest lifetime', { ttl: '30d' }, { ttlSeconds: 2_592_000 }],
+  [
+    'trust domains sorted and without repeats',
+    { federates_with: ['b.test', 'a.test', 'b.test'] },
+    { federatesWith: ['a.test', 'b.test'] },
+  ],
   ['a hint of 256 bytes', { hint: 'ä'.repeat(128) }, { hint: 'ä'.repeat(128) }],
   ['an ID of 128 characters', { id: 'a'.repeat(128) }, { id: 'a'.repeat(128) }],
 ] as const)
@@ -121,6 +128,14 @@ for (const [claim, change, named] of [
   ['a lifetime that is a number', { ttl: 3600 }, 'ttl 3600'],
   ['a lifetime of 4 seconds', { ttl: '4s' }, 'ttl "4s"'],
   ['a lifetime of 31 days', { ttl: '31d' }, 'ttl "31d"'],
+  ['our own trust domain to federate with', { federates_with: ['a.test', 'carnet.local'] }, 'carnet.local'],
+  ['what is no trust domain to federate with', { federates_with: ['a.test', 'B.test'] }, 'federates_with[1]'],
+  ['a SPIFFE ID to federate with', { federates_with: ['spiffe://a.test'] }, 'federates_with[0]'],
+  [
+    'more than 32 trust domains to federate with',
+    { federates_with: Array.from({ length: 33 }, (_, i) => `td${i}`) },
+    'federates_with',
+  ],
   ['an empty hint', { hint: '' }, 'hint ""'],
   ['a hint of 257 bytes', { hint: `${'ä'.repeat(128)}a` }, 'hint "ä'],
   ['a hint that breaks a line', { hint: 'in\nout' }, 'hint "in\\nout"'],
@@ -147,7 +162,15 @@ test('anything at all is parsed or refused with entry_invalid, and what is parse
     fc.constantFrom('/web', '/{uid}', '/{a}/{b}', '1h', '5s', 'web'),
   );
   const entry = fc.record(
-    { id: field, spiffe_id: field, selectors: field, dns_names: field, ttl: field, hint: field },
+    {
+      id: field,
+      spiffe_id: field,
+      selectors: field,
+      dns_names: field,
+      ttl: field,
+      hint: field,
+      federates_with: field,
+    },
     { requiredKeys: [] },
   );
   fc.assert(
@@ -166,6 +189,7 @@ test('anything at all is parsed or refused with entry_invalid, and what is parse
         dns_names: parsed.dnsNames,
         ...(parsed.ttlSeconds === null ? {} : { ttl: `${parsed.ttlSeconds}s` }),
         ...(parsed.hint === null ? {} : { hint: parsed.hint }),
+        federates_with: parsed.federatesWith,
       };
       t.deepEqual(parseEntry(again, DOMAIN), parsed);
     }),
