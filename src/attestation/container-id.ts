@@ -13,9 +13,20 @@ const PARENTS = [
   /^(?:pod)?[0-9a-f-]{32,36}$/,
 ];
 
+/** Kubelet's name for a pod's cgroup: `pod<UID>`, or a slice that ends so and writes the UID's dashes as underscores. */
+const POD =
+  /^(?:pod|[^/:]*-pod)([0-9a-f]{32}|[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?:\.slice(?::.*)?)?$/;
+
+/** A container, as the names of its cgroups tell of it. */
+export interface ContainerCgroup {
+  /** 64 hex digits. */
+  readonly id: string;
+  /** The pod's UID, or for a static pod the hash of its manifest; null where no cgroup around it is a pod's. */
+  readonly podUid: string | null;
+}
+
 /**
- * The ID (64 hex digits) of the container that a process is in, from the lines of /proc/<pid>/cgroup
- * (cgroups(7), v1 and v2), or null.
+ * The container that a process is in, from the lines of /proc/<pid>/cgroup (cgroups(7), v1 and v2), or null.
  *
  * A name is only as good as whoever could make it. A user has a subtree of his own below `user.slice`, a
  * service may have one below its unit, and a container may make cgroups inside of its own; in each a
@@ -24,22 +35,28 @@ const PARENTS = [
  * stranger counts for nothing. A rootless container, then, is to us a process of its user. Leading `..`
  * are what the kernel shows of cgroups outside of our own cgroup namespace.
  *
- * The hierarchies of v1 must agree: where two of them name different containers, neither is believed.
+ * The hierarchies of v1 must agree: where two of them name different containers or pods, neither is believed.
+ * One that names no pod doesn't contradict.
  */
-export function containerIdOf(cgroups: readonly string[]): string | null {
-  const ids = new Set(
-    cgroups.map((line) => containerOfPath(line.split(':').slice(2).join(':'))).filter((id) => id !== null),
-  );
-  const [id = null] = ids;
-  return ids.size === 1 ? id : null;
+export function containerOf(cgroups: readonly string[]): ContainerCgroup | null {
+  const found = cgroups
+    .map((line) => containerOfPath(line.split(':').slice(2).join(':')))
+    .filter((container) => container !== null);
+  const ids = new Set(found.map(({ id }) => id));
+  const podUids = new Set(found.flatMap(({ podUid }) => podUid ?? []));
+  const [id] = ids;
+  const [podUid = null] = podUids;
+  return id === undefined || ids.size > 1 || podUids.size > 1 ? null : { id, podUid };
 }
 
-function containerOfPath(path: string): string | null {
+function containerOfPath(path: string): ContainerCgroup | null {
   const segments = path.split('/').slice(1);
   while (segments[0] === '..') segments.shift();
+  let podUid: string | null = null;
   for (const segment of segments) {
+    podUid = POD.exec(segment)?.[1]?.replaceAll('_', '-') ?? podUid;
     const [, id] = CONTAINER.exec(segment) ?? [];
-    if (id !== undefined) return id;
+    if (id !== undefined) return { id, podUid };
     if (!PARENTS.some((parent) => parent.test(segment))) return null;
   }
   return null;

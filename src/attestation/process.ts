@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { CarnetError } from '../errors.ts';
-import { containerIdOf } from './container-id.ts';
+import { type ContainerCgroup, containerOf } from './container-id.ts';
 import { printable } from './printable.ts';
 
 /** What /proc says of a process at one moment (proc_pid_stat(5), proc_pid_status(5), cgroups(7)). */
@@ -15,8 +15,7 @@ export interface ProcessFacts {
   readonly gid: number;
   /** Ascending, without repeats. */
   readonly supplementaryGids: readonly number[];
-  /** 64 hex digits. */
-  readonly containerId: string | null;
+  readonly container: ContainerCgroup | null;
   /** The lines of its cgroup file; printable. */
   readonly cgroups: readonly string[];
 }
@@ -39,7 +38,7 @@ export function readProcess(procRoot: string, pid: number): ProcessFacts {
     uid: idsIn(status, 'Uid', pid)[1] ?? malformed(pid, 'status'),
     gid: idsIn(status, 'Gid', pid)[1] ?? malformed(pid, 'status'),
     supplementaryGids: [...new Set(idsIn(status, 'Groups', pid))].sort((a, b) => a - b),
-    containerId: containerIdOf(cgroups),
+    container: containerOf(cgroups),
     cgroups,
   };
 }

@@ -1,7 +1,7 @@
-import { parseSelector, type Selector } from '../identity/selector.ts';
 import type { Accounts } from './accounts.ts';
 import type { Attestation } from './attestation.ts';
 import type { Executable } from './executable.ts';
+import { type Found, foundSelectors } from './findings.ts';
 import type { ProcessFacts } from './process.ts';
 
 /** Ours: selectors beyond are left out, which can only take grants away. Setting groups takes privilege. */
@@ -26,20 +26,21 @@ export function unixAttestation(
   bootId: string,
 ): Attestation {
   const gids = facts.supplementaryGids.slice(0, MAX_SUPPLEMENTARY_GIDS);
-  const values: [key: string, value: string | number | null][] = [
-    ['container:id', facts.containerId],
+  const containerId = facts.container?.id ?? null;
+  const found: Found[] = [
+    ['container:id', containerId],
     ['unix:gid', facts.gid],
     ['unix:group', accounts.groupName(facts.gid)],
     ['unix:path', executable.pathIsOurs ? executable.path : null],
     ['unix:sha256', executable.sha256],
-    ...gids.map((gid): [string, number] => ['unix:supplementary_gid', gid]),
+    ...gids.map((gid): Found => ['unix:supplementary_gid', gid]),
     ['unix:uid', facts.uid],
     ['unix:user', accounts.userName(facts.uid)],
   ];
-  const { containerId, pid, startTicks } = facts;
+  const { pid, startTicks } = facts;
   return {
     instance: containerId === null ? `process:${bootId}:${pid}:${startTicks}` : `container:${containerId}`,
-    selectors: values.flatMap(([key, value]) => selectorOf(key, value)).sort(),
+    selectors: foundSelectors(found),
     evidence: {
       method: 'unix',
       pid,
@@ -56,16 +57,6 @@ export function unixAttestation(
       cgroups: facts.cgroups.slice(0, MAX_CGROUP_LINES).map(cut),
     },
   };
-}
-
-/** None for a value that isn't known or that no selector can hold, such as a path of 2 KiB. */
-function selectorOf(key: string, value: string | number | null): Selector[] {
-  if (value === null) return [];
-  try {
-    return [parseSelector(`${key}:${value}`)];
-  } catch {
-    return [];
-  }
 }
 
 function cut(text: string | null): string | null {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { containerIdOf } from '../../src/attestation/container-id.ts';
+import { containerOf } from '../../src/attestation/container-id.ts';
 
 const A = 'a1b2c3d4'.repeat(8);
 const B = '0f1e2d3c'.repeat(8);
@@ -33,8 +33,67 @@ for (const [claim, path] of [
   ['a neighbour further away', `/../../${POD_SLICE}/cri-containerd-${A}.scope`],
 ] as const)
   test(`finds the container of ${claim}, v2 and v1`, (t) => {
-    t.is(containerIdOf([`0::${path}`]), A);
-    t.is(containerIdOf(['13:misc:/', `12:cpu,cpuacct:${path}`, `1:name=systemd:${path}`, '0::/']), A);
+    t.is(containerOf([`0::${path}`])?.id, A);
+    t.is(containerOf(['13:misc:/', `12:cpu,cpuacct:${path}`, `1:name=systemd:${path}`, '0::/'])?.id, A);
+  });
+
+const UID = '8a4f7d9c-2c1b-4c57-9d5e-0123456789ab';
+const HASH = '0123456789abcdef0123456789abcdef';
+
+for (const [claim, path, podUid] of [
+  [
+    'containerd with systemd, a burstable pod',
+    `/kubepods.slice/kubepods-burstable.slice/${POD_SLICE}/cri-containerd-${A}.scope`,
+    UID,
+  ],
+  [
+    'CRI-O, a best-effort pod, a cgroup for its payload',
+    `/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod${UID.replaceAll('-', '_')}.slice/crio-${A}.scope/container`,
+    UID,
+  ],
+  [
+    'a guaranteed pod with systemd',
+    `/kubepods.slice/kubepods-pod${UID.replaceAll('-', '_')}.slice/cri-containerd-${A}.scope`,
+    UID,
+  ],
+  ['containerd with cgroupfs', `/kubepods/burstable/${POD}/${A}`, UID],
+  ['a guaranteed pod with cgroupfs', `/kubepods/${POD}/${A}`, UID],
+  [
+    'cri-dockerd with systemd',
+    `/kubepods.slice/kubepods-burstable.slice/${POD_SLICE}/docker-${A}.scope`,
+    UID,
+  ],
+  ['cri-dockerd with cgroupfs', `/kubepods/besteffort/${POD}/${A}`, UID],
+  [
+    'a static pod, whose UID is the hash of its manifest',
+    `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${HASH}.slice/cri-containerd-${A}.scope`,
+    HASH,
+  ],
+  [
+    'kubelet and containerd with different drivers',
+    `/system.slice/containerd.service/${POD_SLICE}:cri-containerd:${A}`,
+    UID,
+  ],
+  [
+    'a kubelet below a root of its own, as kind has it',
+    `/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod${UID.replaceAll('-', '_')}.slice/cri-containerd-${A}.scope`,
+    UID,
+  ],
+  ['the same with cgroupfs', `/kubelet/kubepods/besteffort/${POD}/${A}`, UID],
+  [
+    'another pod, from an agent in a cgroup namespace of its own',
+    `/../../../kubepods-burstable.slice/${POD_SLICE}/cri-containerd-${A}.scope`,
+    UID,
+  ],
+  ["a neighbour in the agent's own pod", `/../cri-containerd-${A}.scope`, null],
+  ['Docker without Kubernetes', `/system.slice/docker-${A}.scope`, null],
+  ['a cgroup of ECS, whose parent has 32 digits', `/ecs/${HASH}/${A}`, null],
+  ['a pod below the container', `/docker/${A}/kubepods/${POD}/${B}`, null],
+  ['a name that ends like a pod', `/kubepods/tripod${UID}.slice/${A}`, null],
+] as const)
+  test(`finds the pod of ${claim}, v2 and v1`, (t) => {
+    t.deepEqual(containerOf([`0::${path}`]), { id: A, podUid });
+    t.deepEqual(containerOf([`12:pids:${path}`, `1:name=systemd:${path}`, '0::/']), { id: A, podUid });
   });
 
 for (const [claim, path] of [
@@ -53,7 +112,7 @@ for (const [claim, path] of [
   ['a removed cgroup', `/docker/${A} (deleted)`],
 ] as const)
   test(`finds no container in ${claim}`, (t) => {
-    t.is(containerIdOf([`0::${path}`]), null);
+    t.is(containerOf([`0::${path}`]), null);
   });
 
 for (const [claim, path] of [
@@ -72,20 +131,26 @@ for (const [claim, path] of [
   ['parents that begin with dots', `/docker/../${A}`],
 ] as const)
   test(`is not misled by a cgroup that is named after a container in ${claim}`, (t) => {
-    t.is(containerIdOf([`0::${path}`]), null);
+    t.is(containerOf([`0::${path}`]), null);
   });
 
 test('a cgroup made inside of a container is the container, whatever its name', (t) => {
-  t.is(containerIdOf([`0::/system.slice/docker-${A}.scope/docker-${B}.scope`]), A);
-  t.is(containerIdOf([`0::/docker/${A}/docker/${B}`]), A);
-  t.is(containerIdOf([`0::/kubepods/burstable/${POD}/${A}/kubepods/${POD}/${B}`]), A);
+  t.is(containerOf([`0::/system.slice/docker-${A}.scope/docker-${B}.scope`])?.id, A);
+  t.is(containerOf([`0::/docker/${A}/docker/${B}`])?.id, A);
+  t.is(containerOf([`0::/kubepods/burstable/${POD}/${A}/kubepods/${POD}/${B}`])?.id, A);
 });
 
 test('hierarchies that name different containers name none', (t) => {
-  t.is(containerIdOf([`2:cpu:/docker/${A}`, `1:name=systemd:/docker/${B}`]), null);
+  t.is(containerOf([`2:cpu:/docker/${A}`, `1:name=systemd:/docker/${B}`]), null);
+});
+
+test('hierarchies that name different pods of one container name none, and one without a pod does not contradict', (t) => {
+  const other = `pod${UID.replace('8', '9')}`;
+  t.is(containerOf([`2:cpu:/kubepods/${POD}/${A}`, `1:name=systemd:/kubepods/${other}/${A}`]), null);
+  t.deepEqual(containerOf([`2:cpu:/kubepods/${POD}/${A}`, `1:name=systemd:/${A}`]), { id: A, podUid: UID });
 });
 
 test('a path with colons is one path, and a line without a path has no container (cgroups(7))', (t) => {
-  t.is(containerIdOf([`0::/docker/x:/docker/${A}`]), null);
-  t.is(containerIdOf(['', '0', '0:', '0::', '0::docker']), null);
+  t.is(containerOf([`0::/docker/x:/docker/${A}`]), null);
+  t.is(containerOf(['', '0', '0:', '0::', '0::docker']), null);
 });

@@ -16,7 +16,7 @@ test('reads the start time, the effective user and group, the groups in order an
     uid: 1000,
     gid: 1000,
     supplementaryGids: [5, 27, 1000],
-    containerId: null,
+    container: null,
     cgroups: ['0::/system.slice/web.service'],
   });
 });
@@ -73,7 +73,7 @@ test('a process that is not there fails', (t) => {
 test('the container is found by the cgroup, and a line break in one is no second line', (t) => {
   const id = 'ab'.repeat(32);
   tree.write(12, { cgroup: `0::/docker/${id}\n` });
-  t.is(readProcess(tree.root, 12).containerId, id);
+  t.is(readProcess(tree.root, 12).container?.id, id);
 });
 
 test('reads what this kernel says of this very process', (t) => {
