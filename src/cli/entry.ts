@@ -101,15 +101,7 @@ function listCommand(terminal: Terminal): Command {
     .description('list the entries')
     .addHelpText('after', '\nExample:\n  $ carnet entry list --json | jq -r .spiffe_id')
     .action(async (flags: OperatorFlags) => {
-      const table = new Table(terminal, [
-        'ID',
-        'SPIFFE ID',
-        'SELECTORS',
-        'DNS NAMES',
-        'TTL',
-        'FEDERATES WITH',
-        'VERSION',
-      ]);
+      const table = new Table(terminal, ['ID', 'SPIFFE ID', 'SELECTORS', 'DNS NAMES', 'TTL', 'VERSION']);
       for await (const entries of clientOf(flags, terminal).pages<EntryBody>('/v1/entries'))
         if (flags.json === true) for (const entry of entries) writeJson(terminal, entry);
         else table.write(entries.map(entryRow));
