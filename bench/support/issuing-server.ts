@@ -50,7 +50,14 @@ export async function startIssuingServer(clock: Clock): Promise<IssuingServer> {
   };
   const owned = stack.move();
   return {
-    bundle: { trustDomain: TRUST_DOMAIN, sequence: 1, x509Authorities: [root.certificate], crls: [] },
+    bundle: {
+      trustDomain: TRUST_DOMAIN,
+      sequence: 1,
+      x509Sequence: 1,
+      x509Authorities: [root.certificate],
+      crls: [],
+      jwtAuthorities: [],
+    },
     issue: createIssue({ ...options, recorder }),
     issueUnrecorded: createIssue({ ...options, recorder: { record: () => Promise.resolve() } }),
     directory,

@@ -57,8 +57,11 @@ interface AuthorityRow {
 
 interface BundleRow {
   readonly sequence: string;
+  readonly x509_sequence: string | null;
   readonly x509_authorities: Buffer[];
   readonly crls: Buffer[];
+  readonly jwt_ids: string[];
+  readonly jwt_keys: Buffer[];
 }
 
 interface CrlRow {
@@ -83,9 +86,10 @@ export class PostgresAuthorityStore implements AuthorityStore {
 
   async bundle(): Promise<Omit<TrustBundle, 'trustDomain'> | undefined> {
     const [row] = await this.#database.query<BundleRow>(
-      'SELECT sequence, x509_authorities, crls FROM trust_bundle ORDER BY sequence DESC LIMIT 1',
+      `SELECT sequence, x509_sequence, x509_authorities, crls, jwt_ids, jwt_keys
+       FROM trust_bundle ORDER BY sequence DESC LIMIT 1`,
     );
-    return row && { sequence: Number(row.sequence), x509Authorities: row.x509_authorities, crls: row.crls };
+    return row && bundleOf(row);
   }
 
   rotations(): Promise<Rotation[]> {
@@ -182,23 +186,31 @@ class Changes implements AuthorityTransaction {
 
   /**
    * Sequences grow with the seconds since the epoch, so that after the restore of an older database none comes a second
-   * time: what a proxy acknowledged of a future that is lost never counts for what is published then.
+   * time: what a proxy acknowledged of a future that is lost never counts for what is published then. With unchanged
+   * roots and CRLs `x509_sequence` stays, and proxies are sent nothing.
    */
   async publishBundle(rootIds: readonly string[], crlAuthorityIds: readonly string[]): Promise<number> {
     if (rootIds.length === 0) throw new CarnetError('invalid_argument', 'a trust bundle needs a root');
-    const [row] = await this.#tx.query<{ sequence: string }>(
-      `INSERT INTO trust_bundle (sequence, root_ids, x509_authorities, crl_ids, crls)
-       SELECT greatest((SELECT coalesce(max(sequence), 0) + 1 FROM trust_bundle),
-           floor(extract(epoch FROM statement_timestamp()))::bigint), $1, roots.certificates, $2,
-         latest.crls
-       FROM (SELECT array_agg(certificate ORDER BY position) AS certificates
+    const [row] = await this.#tx.query<{ sequence: string; jwt_ids: string[] }>(
+      `INSERT INTO trust_bundle (sequence, x509_sequence, root_ids, x509_authorities, crl_ids, crls, jwt_ids, jwt_keys)
+       SELECT next.sequence,
+         coalesce((SELECT coalesce(x509_sequence, last.sequence)
+             FROM (SELECT * FROM trust_bundle ORDER BY sequence DESC LIMIT 1) AS last
+             WHERE last.x509_authorities = roots.certificates AND last.crls = latest.crls), next.sequence),
+         $1, roots.certificates, $2, latest.crls, jwt.ids, jwt.keys
+       FROM (SELECT greatest((SELECT coalesce(max(sequence), 0) + 1 FROM trust_bundle),
+               floor(extract(epoch FROM statement_timestamp()))::bigint) AS sequence) AS next,
+            (SELECT coalesce(array_agg(id ORDER BY created_at, id), '{}') AS ids,
+               coalesce(array_agg(public_key ORDER BY created_at, id), '{}') AS keys
+             FROM authority WHERE kind = 'jwt' AND state NOT IN ('prepared', 'retired')) AS jwt,
+            (SELECT array_agg(certificate ORDER BY position) AS certificates
              FROM unnest($1::text[]) WITH ORDINALITY AS given (id, position) JOIN authority USING (id)) AS roots,
             (SELECT coalesce(array_agg(newest.crl ORDER BY position), '{}') AS crls
              FROM unnest($2::text[]) WITH ORDINALITY AS given (id, position),
                   LATERAL (SELECT crl FROM crl WHERE authority_id = given.id ORDER BY number DESC LIMIT 1) AS newest
             ) AS latest
        WHERE cardinality(roots.certificates) = cardinality($1) AND cardinality(latest.crls) = cardinality($2)
-       RETURNING sequence`,
+       RETURNING sequence, jwt_ids`,
       [rootIds, crlAuthorityIds],
     );
     if (row === undefined)
@@ -208,7 +220,7 @@ class Changes implements AuthorityTransaction {
       );
     await this.#tx.query(
       'UPDATE authority SET published_sequence = $2 WHERE id = ANY ($1) AND published_sequence IS NULL',
-      [[...rootIds, ...crlAuthorityIds], row.sequence],
+      [[...rootIds, ...crlAuthorityIds, ...row.jwt_ids], row.sequence],
     );
     this.topics.add('bundle').add('authorities');
     return Number(row.sequence);
@@ -296,11 +308,24 @@ class Changes implements AuthorityTransaction {
   }
 }
 
+function bundleOf(row: BundleRow): Omit<TrustBundle, 'trustDomain'> {
+  return {
+    sequence: Number(row.sequence),
+    x509Sequence: Number(row.x509_sequence ?? row.sequence),
+    x509Authorities: row.x509_authorities,
+    crls: row.crls,
+    jwtAuthorities: row.jwt_ids.flatMap((keyId, i) => {
+      const publicKey = row.jwt_keys[i];
+      return publicKey === undefined ? [] : [{ keyId, publicKey }];
+    }),
+  };
+}
+
 async function listAuthorities(database: Queryable): Promise<StoredAuthority[]> {
   const rows = await database.query<AuthorityRow>(
     `SELECT id, kind, state, parent_id, key_algorithm, certificate, sealed_key, not_before, not_after, created_at,
        key_reference, cross_certificate, intermediates, published_sequence, state_since
-     FROM authority ORDER BY created_at, id`,
+     FROM authority WHERE kind <> 'jwt' ORDER BY created_at, id`,
   );
   return rows.map((row) => ({
     id: row.id,

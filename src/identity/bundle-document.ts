@@ -1,11 +1,17 @@
-import { type JsonWebKey, X509Certificate } from 'node:crypto';
+import { createPublicKey, type JsonWebKey, X509Certificate } from 'node:crypto';
 import { CarnetError } from '../errors.ts';
-import type { TrustBundle } from './trust-bundle.ts';
+import { signingAlgorithmOf } from './jws-algorithm.ts';
+import type { JwtAuthority, TrustBundle } from './trust-bundle.ts';
 
 /** A JWK Set as SPIFFE Trust Domain and Bundle §4 has it. */
 export interface BundleDocument {
   readonly spiffe_sequence: number;
   readonly spiffe_refresh_hint: number;
+  readonly keys: readonly JsonWebKey[];
+}
+
+/** A JWK Set (RFC 7517 §5). */
+export interface JwkSet {
   readonly keys: readonly JsonWebKey[];
 }
 
@@ -16,26 +22,58 @@ export interface ParsedBundle {
   readonly refreshHintSeconds: number | null;
   /** DER, in the document's order, without repeats; may be empty: then nothing of that domain is to be trusted (§4.1.3). */
   readonly x509Authorities: readonly Uint8Array[];
+  /** In the document's order; of two with one ID the first. Empty: that domain has no JWT-SVIDs (JWT-SVID §6.2). */
+  readonly jwtAuthorities: readonly JwtAuthority[];
 }
 
 const X509_USE = 'x509-svid';
+const JWT_USE = 'jwt-svid';
+/** Ours. */
+const MAX_KEY_ID_LENGTH = 1024;
 /** Ours: a bundle holds a handful of roots, each of a few KiB. */
 const MAX_DOCUMENT_BYTES = 1_048_576;
 const MAX_KEYS = 256;
 const KEY_TYPES = new Set(['EC', 'RSA', 'OKP']);
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
-/** The bundle as a document to publish, one JWK an authority (X509-SVID §6.1). `refreshHintSeconds` is a whole number. */
+/** The bundle as a document to publish, one JWK an authority (X509-SVID §6.1, JWT-SVID §6.1). `refreshHintSeconds` is a whole number. */
 export function encodeBundle(bundle: TrustBundle, refreshHintSeconds: number): BundleDocument {
   return {
     spiffe_sequence: bundle.sequence,
     spiffe_refresh_hint: refreshHintSeconds,
-    keys: bundle.x509Authorities.map((der) => ({
-      use: X509_USE,
-      ...publicJwk(new X509Certificate(der)),
-      x5c: [Buffer.from(der).toString('base64')],
+    keys: [
+      ...bundle.x509Authorities.map((der) => ({
+        use: X509_USE,
+        ...publicJwk(new X509Certificate(der)),
+        x5c: [Buffer.from(der).toString('base64')],
+      })),
+      ...encodeJwtKeys(bundle).keys,
+    ],
+  };
+}
+
+/** The keys of JWT-SVIDs alone, as the Workload API hands them out (Workload API §6.2.2). */
+export function encodeJwtKeys({ jwtAuthorities }: Pick<TrustBundle, 'jwtAuthorities'>): JwkSet {
+  return { keys: jwtAuthorities.map((authority) => ({ use: JWT_USE, ...jwtJwk(authority) })) };
+}
+
+/** The same keys for verifiers that know OpenID Connect and not SPIFFE: `use` as RFC 7517 §4.2 has it, and `alg`. */
+export function encodeOidcKeys({ jwtAuthorities }: Pick<TrustBundle, 'jwtAuthorities'>): JwkSet {
+  return {
+    keys: jwtAuthorities.map((authority) => ({
+      use: 'sig',
+      alg: signingAlgorithmOf(keyOf(authority)),
+      ...jwtJwk(authority),
     })),
   };
+}
+
+function jwtJwk(authority: JwtAuthority): JsonWebKey {
+  return { kid: authority.keyId, ...keyOf(authority).export({ format: 'jwk' }) };
+}
+
+function keyOf({ publicKey }: JwtAuthority) {
+  return createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
 }
 
 /**
@@ -52,10 +90,14 @@ export function parseBundle(text: string): ParsedBundle {
   if (!Array.isArray(keys)) throw invalid('`keys` is missing or not an array');
   if (keys.length > MAX_KEYS) throw invalid(`it holds ${keys.length} keys, more than ${MAX_KEYS}`);
   const authorities = keys.flatMap((key, index) => x509Authority(key, `keys[${index}]`) ?? []);
+  const jwtAuthorities = keys.flatMap((key, index) => jwtAuthority(key, `keys[${index}]`) ?? []);
   return {
     sequence: wholeNumber(document.spiffe_sequence, 'spiffe_sequence'),
     refreshHintSeconds: refreshHint(document.spiffe_refresh_hint),
     x509Authorities: [...new Map(authorities.map((der) => [der.toString('base64'), der])).values()],
+    jwtAuthorities: [
+      ...new Map(jwtAuthorities.toReversed().map((key) => [key.keyId, key])).values(),
+    ].toReversed(),
   };
 }
 
@@ -76,6 +118,22 @@ function x509Authority(jwk: unknown, where: string): Buffer | undefined {
   for (const [member, value] of Object.entries(publicKey))
     if (jwk[member] !== value) throw invalid(`${where}.${member} is not that of its certificate's key`);
   return der;
+}
+
+/** The JWK's key, or undefined where the specifications say to pass over it. */
+function jwtAuthority(jwk: unknown, where: string): JwtAuthority | undefined {
+  if (!isObject(jwk)) throw invalid(`${where} is not an object`);
+  const { kty, use, kid, crv, x, y, n, e } = jwk;
+  if (use !== JWT_USE || typeof kty !== 'string' || !KEY_TYPES.has(kty)) return undefined;
+  if (typeof kid !== 'string' || kid === '' || kid.length > MAX_KEY_ID_LENGTH)
+    throw invalid(`${where}.kid is missing, empty or too long (JWT-SVID §6.1)`);
+  try {
+    // Of the members only those of a public key: what else is there says nothing.
+    const key = createPublicKey({ key: { kty, crv, x, y, n, e } as JsonWebKey, format: 'jwk' });
+    return { keyId: kid, publicKey: key.export({ format: 'der', type: 'spki' }) };
+  } catch (cause) {
+    throw invalid(`${where} is not a public key`, cause);
+  }
 }
 
 function parseCertificate(

@@ -68,7 +68,7 @@ function svidResource({ serial, chain, privateKey, notAfter }: X509Svid, name: s
 }
 
 /** The roots, and the CRLs of all CAs below them: Envoy checks the whole chain against these. */
-function bundleResource({ sequence, x509Authorities, crls }: TrustBundle, name: string): Resource {
+function bundleResource({ x509Sequence, x509Authorities, crls }: TrustBundle, name: string): Resource {
   const type: Secret['type'] = {
     $case: 'validationContext',
     value: {
@@ -78,7 +78,7 @@ function bundleResource({ sequence, x509Authorities, crls }: TrustBundle, name: 
       onlyVerifyLeafCertCrl: crls.length > 0 && !haveCrls(x509Authorities, crls),
     },
   };
-  const version = `${sequence}-${digestOf([...x509Authorities, ...crls])}`;
+  const version = `${x509Sequence}-${digestOf([...x509Authorities, ...crls])}`;
   return { name, version, expiresAt: null, encoded: encodeSecret({ name, type }) };
 }
 

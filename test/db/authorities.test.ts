@@ -105,6 +105,17 @@ test.serial(
   },
 );
 
+test.serial('a bundle that brings proxies nothing keeps the sequence that they acknowledge', async (t) => {
+  const before = await store.bundle();
+  await store.transact((tx) => tx.publishBundle(['root-a'], []));
+  const same = await store.bundle();
+  t.true((same?.sequence ?? 0) > (before?.sequence ?? 0));
+  t.is(same?.x509Sequence, before?.x509Sequence);
+  await store.transact((tx) => tx.publishBundle(['root-b', 'root-a'], []));
+  const changed = await store.bundle();
+  t.is(changed?.x509Sequence, changed?.sequence);
+});
+
 test.serial('a transaction that fails leaves nothing', async (t) => {
   const before = [await store.list(), await store.bundle()];
   const recorded = issuance();

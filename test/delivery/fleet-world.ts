@@ -8,7 +8,14 @@ import { parseSpiffeId, parseTrustDomain } from '../../src/identity/spiffe-id.ts
 export const HOUR_MS = 3_600_000;
 export const START = Date.UTC(2026, 0, 1);
 const INSTANCE = 'process:x';
-const BUNDLE = { trustDomain: parseTrustDomain('td'), sequence: 1, x509Authorities: [], crls: [] };
+const BUNDLE = {
+  trustDomain: parseTrustDomain('td'),
+  sequence: 1,
+  x509Sequence: 1,
+  x509Authorities: [],
+  crls: [],
+  jwtAuthorities: [],
+};
 
 /** One instance of a fleet, its agent's holdings, and a table in which it is stored. Each method is an event. */
 export class FleetWorld {

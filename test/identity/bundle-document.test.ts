@@ -1,8 +1,15 @@
 import 'reflect-metadata';
-import { type JsonWebKey, webcrypto, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, type JsonWebKey, webcrypto, X509Certificate } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import test from 'ava';
-import { type BundleDocument, encodeBundle, parseBundle } from '../../src/identity/bundle-document.ts';
+import type { CarnetError } from '../../src/errors.ts';
+import {
+  type BundleDocument,
+  encodeBundle,
+  encodeJwtKeys,
+  encodeOidcKeys,
+  parseBundle,
+} from '../../src/identity/bundle-document.ts';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 
 x509.cryptoProvider.set(webcrypto as never);
@@ -40,7 +47,14 @@ async function selfSigned(algorithm: keyof typeof ALGORITHMS, ca = true): Promis
 async function document(...authorities: Uint8Array[]): Promise<BundleDocument> {
   const x509Authorities = authorities.length > 0 ? authorities : [await selfSigned('ec-p256')];
   return encodeBundle(
-    { trustDomain: parseTrustDomain('carnet.local'), sequence: 7, x509Authorities, crls: [] },
+    {
+      trustDomain: parseTrustDomain('carnet.local'),
+      sequence: 7,
+      x509Sequence: 7,
+      x509Authorities,
+      crls: [],
+      jwtAuthorities: [],
+    },
     300,
   );
 }
@@ -67,12 +81,55 @@ test('what is published reads back: sequence, hint, and roots in order (Trust Do
   t.deepEqual(parsed.x509Authorities.map(hex), roots.map(hex));
 });
 
+test('keys of JWT-SVIDs are published with their IDs, beside the roots, and read back (JWT-SVID §6.1)', (t) => {
+  const jwtAuthorities = ['ec', 'rsa'].map((type, i) => {
+    const { publicKey } =
+      type === 'ec'
+        ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+        : generateKeyPairSync('rsa', { modulusLength: 2048 });
+    return { keyId: `jwt-${i}`, publicKey: publicKey.export({ format: 'der', type: 'spki' }) };
+  });
+  const { keys } = encodeJwtKeys({ jwtAuthorities });
+  t.deepEqual(
+    keys.map(({ use, kid, kty, alg }) => ({ use, kid, kty, alg })),
+    [
+      { use: 'jwt-svid', kid: 'jwt-0', kty: 'EC', alg: undefined },
+      { use: 'jwt-svid', kid: 'jwt-1', kty: 'RSA', alg: undefined },
+    ],
+  );
+  t.deepEqual(parseBundle(JSON.stringify({ keys })).jwtAuthorities, jwtAuthorities);
+  t.deepEqual(
+    encodeOidcKeys({ jwtAuthorities }).keys.map(({ use, kid, alg }) => [use, kid, alg]),
+    [
+      ['sig', 'jwt-0', 'ES256'],
+      ['sig', 'jwt-1', 'RS256'],
+    ],
+  );
+});
+
+for (const [what, jwk] of [
+  ['without a key ID', { kid: undefined }],
+  ['with an empty key ID', { kid: '' }],
+  ['that is no key', { x: 'AAAA' }],
+] as const)
+  test(`refuses the whole for a key of JWT-SVIDs ${what}`, (t) => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const key = { use: 'jwt-svid', kid: 'a', ...publicKey.export({ format: 'jwk' }), ...jwk };
+    const error = t.throws(() => parseBundle(JSON.stringify({ keys: [key] })));
+    t.is((error as CarnetError).code, 'invalid_argument');
+  });
+
 test('a sequence of more than 53 bits is read exactly (§4.1.1)', (t) => {
   t.is(parseBundle('{"spiffe_sequence": 9007199254740993, "keys": []}').sequence, 9007199254740993n);
 });
 
 test('an empty set of keys is a bundle that trusts nothing (§4.1.3)', (t) => {
-  t.deepEqual(parseBundle('{"keys": []}'), { sequence: null, refreshHintSeconds: null, x509Authorities: [] });
+  t.deepEqual(parseBundle('{"keys": []}'), {
+    sequence: null,
+    refreshHintSeconds: null,
+    x509Authorities: [],
+    jwtAuthorities: [],
+  });
 });
 
 /** A document of one key, its certificate, and what spoils it. */
@@ -102,7 +159,7 @@ test.before(async () => {
 for (const [claim, change] of [
   ['an unknown key type (§4.2.1)', { kty: 'AKP' }],
   ['no key type (§4.2.1)', { kty: undefined }],
-  ['another use (§4.2.2)', { use: 'jwt-svid' }],
+  ['another use (§4.2.2)', { use: 'wit-svid' }],
   ['no use (§4.2.2)', { use: undefined }],
   ['a use in another case (§4.2.2)', { use: 'X509-SVID' }],
   ['no certificate (X509-SVID §6.2)', { x5c: undefined }],

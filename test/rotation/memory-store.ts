@@ -64,7 +64,13 @@ export class MemoryAuthorityStore implements AuthorityStore {
     if (last === undefined) return undefined;
     const certificateOf = (id: string) =>
       this.state.authorities.find((one) => one.id === id)?.certificate ?? new Uint8Array();
-    return { sequence: last.sequence, x509Authorities: last.rootIds.map(certificateOf), crls: [] };
+    return {
+      sequence: last.sequence,
+      x509Sequence: last.sequence,
+      x509Authorities: last.rootIds.map(certificateOf),
+      crls: [],
+      jwtAuthorities: [],
+    };
   }
 
   async rotations(): Promise<Rotation[]> {

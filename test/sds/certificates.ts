@@ -37,7 +37,9 @@ export async function createAuthority(): Promise<TestAuthority> {
     bundle: (sequence) => ({
       trustDomain: TRUST_DOMAIN,
       sequence,
+      x509Sequence: sequence,
       crls: [],
+      jwtAuthorities: [],
       x509Authorities: [new Uint8Array(certificate.rawData)],
     }),
     issue: (path) => issue(certificate, keys, path),

@@ -54,7 +54,9 @@ export function bundle(sequence: number, fields: Partial<TrustBundle> = {}): Tru
   return {
     trustDomain: parseTrustDomain('carnet.local'),
     sequence,
+    x509Sequence: sequence,
     crls: [],
+    jwtAuthorities: [],
     x509Authorities: [randomBytes(500)],
     ...fields,
   };

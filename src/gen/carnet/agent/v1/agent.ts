@@ -115,6 +115,8 @@ export interface Bundle {
   x509Authorities: Uint8Array[];
   crls: Uint8Array[];
   jwtAuthorities: JwtAuthority[];
+  /** Of the bundle that last changed x509_authorities or crls: what proxies acknowledge. */
+  x509Sequence: number;
 }
 
 export interface JwtAuthority {
@@ -1046,7 +1048,7 @@ export const Entry: MessageFns<Entry> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", sequence: 0, x509Authorities: [], crls: [], jwtAuthorities: [] };
+  return { trustDomain: "", sequence: 0, x509Authorities: [], crls: [], jwtAuthorities: [], x509Sequence: 0 };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -1065,6 +1067,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     for (const v of message.jwtAuthorities) {
       JwtAuthority.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.x509Sequence !== 0) {
+      writer.uint32(48).uint64(message.x509Sequence);
     }
     return writer;
   },
@@ -1120,6 +1125,14 @@ export const Bundle: MessageFns<Bundle> = {
             }
 
             message.jwtAuthorities.push(JwtAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.x509Sequence = longToNumber(reader.uint64());
             continue;
           }
         }
