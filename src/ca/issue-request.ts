@@ -1,6 +1,7 @@
 import type { Attestation } from '../attestation/attestation.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import type { Grant } from '../policy/entry.ts';
+import type { PossessionProof } from './possession.ts';
 
 /** What a leaf may say: a grant of policy; without an entry for those of our own parts. */
 export type LeafGrant = Pick<Grant, 'spiffeId' | 'dnsNames' | 'ttlSeconds'> & {
@@ -10,12 +11,12 @@ export type LeafGrant = Pick<Grant, 'spiffeId' | 'dnsNames' | 'ttlSeconds'> & {
 
 /** One leaf, asked for by an agent on behalf of an attested instance, or by one of our own parts for itself. */
 export interface IssueRequest {
-  /** PKCS#10, DER. Only its public key is taken, after proof of possession. */
-  readonly csr: Uint8Array;
+  /** PKCS#10, DER, or a proof of another form. Only its public key is taken, after proof of possession. */
+  readonly csr: Uint8Array | PossessionProof;
   readonly grant: LeafGrant;
   readonly attestation: Attestation;
   readonly node: string;
-  /** As recorded: `agent:<node>`, `server:<host>`. */
+  /** As recorded: `agent:<node>`, `server:<host>`, `kubernetes:<kind>/<name>`. */
   readonly requester: string;
 }
 

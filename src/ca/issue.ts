@@ -2,12 +2,12 @@ import { hash, randomBytes } from 'node:crypto';
 import type { Issuance, Recorder } from '../audit/issuance.ts';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
-import { parseCsr } from '../x509/csr.ts';
 import type { LeafFields } from '../x509/leaf.ts';
 import { keyIdentifier, type PublicKey } from '../x509/public-key.ts';
 import { SERIAL_BYTES, serialHex } from '../x509/serial.ts';
 import type { SigningAuthority } from './authority.ts';
 import type { Issue, IssuedSvid, IssueRequest } from './issue-request.ts';
+import { proveKey } from './possession.ts';
 import { type LeafProfile, X509_SVID } from './profile.ts';
 import { type LeafIssuer, leafIssuer, signLeaf } from './sign-leaf.ts';
 import { validity } from './validity.ts';
@@ -38,7 +38,7 @@ export function createIssue(options: IssueOptions): Issue {
   const { recorder, clock, backdateSeconds, profile = X509_SVID } = options;
   return async (request) => {
     // 1. The key, once its holder has proved to have the private half.
-    const publicKey = await parseCsr(request.csr);
+    const publicKey = await proveKey(request.csr);
     // 2. Only keys that the profile takes.
     checkKeyKind(publicKey, profile);
     // 3. How long it lives: what was granted, never longer than its issuer.
