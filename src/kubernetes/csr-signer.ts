@@ -1,0 +1,106 @@
+import type { Issue } from '../ca/issue-request.ts';
+import { encodePem } from '../x509/pem.ts';
+import { ApiError } from './client.ts';
+import { conditionOf } from './condition.ts';
+import { type CertificateSigningRequest, claimOfCsr, csrOf, derOfCsr, ttlOfCsr } from './csr.ts';
+import { grantOfPod, type PodAuthority } from './pod-claim.ts';
+import { Requests, type RequestsOptions } from './requests.ts';
+
+export interface SignerOptions extends PodAuthority, Pick<RequestsOptions<never>, 'onFailed' | 'random'> {
+  readonly issue: Issue;
+  /** Requests for others are not looked at. */
+  readonly signerName: string;
+  /** For grants that name none. */
+  readonly defaultTtlSeconds: number;
+  readonly backdateSeconds: number;
+  readonly now: () => number;
+}
+
+const PATH = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
+
+/**
+ * Approves and signs CertificateSigningRequests for our signer's name: of pods only, as their bound tokens prove them
+ * to be, with the identity that the entries grant the pod. Of what they ask for only the key and the life count. A
+ * certificate is on record before it is in a request's status.
+ */
+export function signCertificateRequests(options: SignerOptions): Requests<CertificateSigningRequest> {
+  const { client, signerName, onFailed, random } = options;
+  return new Requests({
+    client,
+    path: PATH,
+    query: { fieldSelector: `spec.signerName=${signerName}` },
+    view: csrOf,
+    answer: (request) => sign(request, options),
+    refuse: async (request, error) => {
+      // A request that someone has approved can't be denied any more: it fails.
+      const [type, subresource] = request.approved ? ['Failed', 'status'] : ['Denied', 'approval'];
+      await addCondition(request, subresource, type, error.code, error.message, options);
+    },
+    onFailed,
+    random,
+  });
+}
+
+async function sign(request: CertificateSigningRequest, options: SignerOptions): Promise<void> {
+  const csr = derOfCsr(request);
+  const { name, uid, username, extra } = request;
+  const evidence = {
+    kind: 'CertificateSigningRequest',
+    name,
+    uid,
+    username,
+    credential_id: extra['authentication.kubernetes.io/credential-id']?.[0] ?? null,
+  };
+  const { grant, attestation, node } = await grantOfPod(claimOfCsr(request), options, evidence);
+  const ttlSeconds = ttlOfCsr(request, grant.ttlSeconds ?? options.defaultTtlSeconds);
+  const svid = await options.issue({
+    csr,
+    grant: { ...grant, ttlSeconds },
+    attestation,
+    node,
+    requester: `kubernetes:csr/${name}`,
+  });
+  if (!request.approved)
+    await addCondition(
+      request,
+      'approval',
+      'Approved',
+      'carnet',
+      `${svid.identity} by ${grant.entryId}`,
+      options,
+    );
+  const chain = svid.chain.map((der) => encodePem('CERTIFICATE', der)).join('');
+  const current = await read(request, options);
+  const status = { ...current.status, certificate: Buffer.from(chain).toString('base64') };
+  await options.client.replace(`${PATH}/${name}/status`, { ...current, status });
+}
+
+interface Stored {
+  readonly metadata: { readonly uid: string };
+  readonly status?: { readonly conditions?: readonly object[] };
+}
+
+/** Adds to what it says by now; whoever writes in between makes it a `conflict`. */
+async function addCondition(
+  request: CertificateSigningRequest,
+  subresource: string,
+  type: string,
+  reason: string,
+  message: string,
+  options: SignerOptions,
+): Promise<void> {
+  const current = await read(request, options);
+  const condition = conditionOf(type, reason, message, options.now());
+  const conditions = [...(current.status?.conditions ?? []), condition];
+  await options.client.replace(`${PATH}/${request.name}/${subresource}`, {
+    ...current,
+    status: { ...current.status, conditions },
+  });
+}
+
+/** As it is now. Throws `conflict` where another has been made by its name: what was checked is not that one. */
+async function read({ name, uid }: CertificateSigningRequest, { client }: SignerOptions): Promise<Stored> {
+  const current = (await client.get(`${PATH}/${name}`)) as Stored;
+  if (current.metadata.uid !== uid) throw new ApiError(409, `the request ${name} was made anew`);
+  return current;
+}

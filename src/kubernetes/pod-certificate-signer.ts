@@ -1,0 +1,77 @@
+import { encodePem } from '../x509/pem.ts';
+import { conditionOf } from './condition.ts';
+import type { SignerOptions } from './csr-signer.ts';
+import {
+  beginRefreshAt,
+  checkAnnotations,
+  type PodCertificateRequest,
+  podCertificateRequestOf,
+  ttlOfPodCertificate,
+} from './pod-certificate.ts';
+import { grantOfPod } from './pod-claim.ts';
+import { Requests } from './requests.ts';
+
+const GROUP = '/apis/certificates.k8s.io/v1beta1';
+/** KEP-4317: the reason by which a kubelet's user sees that another kind of key would do. */
+const REASONS: Readonly<Record<string, string>> = { key_unsupported: 'UnsupportedKeyType' };
+
+/**
+ * Signs PodCertificateRequests for our signer's name: kubelets make them for volumes of their pods, and the API server
+ * sees to it that a node asks for its own only. Else as for CertificateSigningRequests.
+ */
+export function signPodCertificates(options: SignerOptions): Requests<PodCertificateRequest> {
+  const { client, signerName, onFailed, random } = options;
+  return new Requests({
+    client,
+    path: `${GROUP}/podcertificaterequests`,
+    query: { fieldSelector: `spec.signerName=${signerName}` },
+    view: podCertificateRequestOf,
+    answer: (request) => sign(request, options),
+    refuse: (request, { code, message }) =>
+      writeStatus(request, options, {
+        conditions: [conditionOf('Denied', REASONS[code] ?? code, message, options.now())],
+      }),
+    onFailed,
+    random,
+  });
+}
+
+async function sign(request: PodCertificateRequest, options: SignerOptions): Promise<void> {
+  checkAnnotations(request);
+  const { name, uid, claim, proof } = request;
+  const evidence = { kind: 'PodCertificateRequest', name, uid };
+  const { grant, attestation, node } = await grantOfPod(claim, options, evidence);
+  const { defaultTtlSeconds, backdateSeconds } = options;
+  const ttlSeconds = ttlOfPodCertificate(request, grant.ttlSeconds ?? defaultTtlSeconds, backdateSeconds);
+  const svid = await options.issue({
+    csr: proof,
+    grant: { ...grant, ttlSeconds },
+    attestation,
+    node,
+    requester: `kubernetes:pcr/${claim.namespace}/${name}`,
+  });
+  const beginRefresh = beginRefreshAt(svid);
+  await writeStatus(request, options, {
+    conditions: [conditionOf('Issued', 'carnet', `${svid.identity} by ${grant.entryId}`, options.now())],
+    certificateChain: svid.chain.map((der) => encodePem('CERTIFICATE', der)).join(''),
+    notBefore: timeOf(svid.notBefore),
+    notAfter: timeOf(svid.notAfter),
+    beginRefreshAt: timeOf(beginRefresh),
+  });
+}
+
+async function writeStatus(
+  { namespace, name, uid }: PodCertificateRequest,
+  { client }: SignerOptions,
+  status: object,
+): Promise<void> {
+  const path = `${GROUP}/namespaces/${namespace}/podcertificaterequests/${name}`;
+  const current = (await client.get(path)) as { readonly metadata: { readonly uid: string } };
+  if (current.metadata.uid !== uid) return;
+  await client.replace(`${path}/status`, { ...current, status });
+}
+
+/** Of whole seconds, as `metav1.Time` has it. */
+function timeOf(date: Date): string {
+  return `${date.toISOString().slice(0, 19)}Z`;
+}
