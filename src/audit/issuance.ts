@@ -17,7 +17,7 @@ export interface Issuance {
   readonly certificateSha256: Uint8Array;
   /** DER. */
   readonly certificate: Uint8Array;
-  /** Name of the node whose agent asked; null for CA certificates. */
+  /** Name of the node whose agent asked; null for CAs' and servers' certificates. */
   readonly node: string | null;
   /** The container or process instance, `agent:<node>` or `server:<host>`; null for CA certificates. */
   readonly instance: string | null;

@@ -15,7 +15,8 @@ export interface IssueRequest {
   readonly csr: Uint8Array | PossessionProof;
   readonly grant: LeafGrant;
   readonly attestation: Attestation;
-  readonly node: string;
+  /** Null for a server's own. */
+  readonly node: string | null;
   /** As recorded: `agent:<node>`, `server:<host>`, `kubernetes:<kind>/<name>`. */
   readonly requester: string;
 }

@@ -14,7 +14,7 @@ export interface Denial {
 export interface Bearer {
   readonly identity: string;
   readonly instance: string;
-  readonly node: string;
+  readonly node: string | null;
 }
 
 /** The part of a denial that says whom it refuses. */
