@@ -7,6 +7,9 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { createUnixAttestor, type UnixAttestorOptions } from '../../src/attestation/attest.ts';
 import { type Peer, readPeer } from '../../src/attestation/peer-credentials.ts';
+import type { ProcessFacts } from '../../src/attestation/process.ts';
+import { CarnetError } from '../../src/errors.ts';
+import { parseSelector } from '../../src/identity/selector.ts';
 import { type Caller, IS_ROOT, NOBODY, PublicDirectory } from './caller.ts';
 import { BOOT_ID, ProcTree } from './proc-tree.ts';
 
@@ -86,6 +89,41 @@ test('finds every selector of a process in a container, sorted, and what it was 
     container_id: CONTAINER,
     cgroups: [`0::/system.slice/docker-${CONTAINER}.scope`],
   });
+});
+
+test('what platforms tell is added, with their evidence beside the kernel’s', async (t) => {
+  const seen: ProcessFacts[] = [];
+  const platforms = [
+    {
+      method: 'docker',
+      attest: (facts: ProcessFacts) => {
+        seen.push(facts);
+        return Promise.resolve({
+          selectors: [parseSelector('docker:label:a:b')],
+          evidence: { name: '/web' },
+        });
+      },
+    },
+    { method: 'kubernetes', attest: () => Promise.resolve(null) },
+  ];
+  const { tree, attest, program } = fixture(t, { platforms });
+  tree.write(7, { cgroup: `0::/system.slice/docker-${CONTAINER}.scope\n`, exe: program });
+  const { instance, selectors, evidence } = await attest(peerOf(7));
+  t.is(instance, `container:${CONTAINER}`);
+  t.deepEqual([...selectors].sort(), selectors);
+  t.true((selectors as readonly string[]).includes('docker:label:a:b'));
+  t.deepEqual(evidence.docker, { name: '/web' });
+  t.false('kubernetes' in evidence);
+  t.deepEqual(seen[0]?.container, { id: CONTAINER, podUid: null });
+});
+
+test('a platform that can’t be asked fails the caller, who could get another identity with fewer selectors', async (t) => {
+  const attestPlatform = () => Promise.reject(new CarnetError('unavailable', 'kubelet is away'));
+  const { tree, attest, program } = fixture(t, {
+    platforms: [{ method: 'kubernetes', attest: attestPlatform }],
+  });
+  tree.write(7, { exe: program });
+  await t.throwsAsync(attest(peerOf(7)), { code: 'unavailable' });
 });
 
 test('a process outside of containers is an instance by boot, pid and start time', async (t) => {
