@@ -1,0 +1,302 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { IssuedSvid, IssueRequest } from '../../ca/issue-request.ts';
+import type { Clock } from '../../clock.ts';
+import { CarnetError, type ErrorCode, errorCodeOf, isRetryable } from '../../errors.ts';
+import type { Health, Hello, SessionResponse } from '../../gen/carnet/agent/v1/agent.ts';
+import type { Logger } from '../../log.ts';
+import { renewalTime, retryDelay } from '../../rotation/renewal.ts';
+import { LINK_LIMITS } from '../link-limits.ts';
+import type { AgentIdentity } from './agent-identity.ts';
+import { backOffMs } from './back-off.ts';
+import { Connection } from './connection.ts';
+import { type Held, take } from './held.ts';
+import { IssueBatches } from './issue-batches.ts';
+import { checkIssued, wantedOf } from './issued.ts';
+import { NodeIdentity, type NodeIdentityOptions } from './node-identity.ts';
+import { formatServer, type ServerAddress } from './server-address.ts';
+import type { Session } from './session.ts';
+
+/** What the link needs of its surroundings. */
+export interface AgentLinkOptions
+  extends Pick<NodeIdentityOptions, 'trustDomain' | 'attestor' | 'readTrustBundle'> {
+  /** At least one; tried in turn. */
+  readonly servers: readonly ServerAddress[];
+  /** Of the software. */
+  readonly version: string;
+  readonly health: () => Health;
+  /** What a cache kept over a restart. */
+  readonly kept: KeptLink | null;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+/** What of the link is worth keeping over a restart. */
+export interface KeptLink {
+  readonly identity: AgentIdentity;
+  readonly held: Held;
+}
+
+/** What happened on the link. `kept`: what is worth keeping has changed. */
+export type LinkEvent = 'entries' | 'bundle' | 'federated' | 'connected' | 'kept';
+
+/** How the link is, for health, metrics and people. */
+export interface LinkStatus {
+  readonly connected: boolean;
+  /** Why it isn't; null while it is. */
+  readonly problem: string | null;
+  /** Sessions begun since the start. */
+  readonly sessions: number;
+}
+
+/** A session that lasted this long was no failure. */
+const STEADY_MS = 30_000;
+/** How often the wall clock is looked at, which may jump. */
+const LOOK_MS = 1_000;
+const HEALTH_LOOK_MS = 5_000;
+/** Looks from one report to the next, if nothing changes. */
+const HEALTH_LOOKS = 6;
+/** No further try mends these while there is nothing to serve. */
+const HOPELESS: ReadonlySet<ErrorCode> = new Set([
+  'attestation_failed',
+  'config_invalid',
+  'invalid_argument',
+]);
+/** The servers take our certificate no more: another may help. */
+const REFUSED: ReadonlySet<ErrorCode> = new Set([
+  'unauthenticated',
+  'permission_denied',
+  'agent_unknown',
+  'agent_copied',
+  'agent_banned',
+]);
+
+/**
+ * The agent's side of the link: attested, it keeps one session with one of the servers, and what they told. With all of
+ * them away everything that was told stays, and it tries them in turn, with more and more time between.
+ */
+export class AgentLink {
+  readonly #options: AgentLinkOptions;
+  readonly #identity: NodeIdentity;
+  readonly #runId = randomBytes(LINK_LIMITS.runIdBytes);
+  readonly #batches = new IssueBatches(async (wanted) => this.#connected().issue(wanted));
+  readonly #stop = new AbortController();
+  readonly #informed = Promise.withResolvers<void>();
+  #running: Promise<void> = Promise.resolve();
+  #listener: (event: LinkEvent) => void = () => undefined;
+  #held: Held | null;
+  #connection: Connection | null = null;
+  #problem = 'the agent is starting';
+  #sessions = 0;
+
+  constructor(options: AgentLinkOptions) {
+    const { kept, trustDomain, attestor, readTrustBundle, clock, log } = options;
+    this.#options = options;
+    this.#held = kept?.held ?? null;
+    this.#identity = new NodeIdentity(
+      {
+        ...{ trustDomain, attestor, readTrustBundle, clock, log },
+        bundle: () => this.#held?.bundle ?? null,
+        onChange: () => this.#listener('kept'),
+      },
+      kept?.identity ?? null,
+    );
+    if (this.#held !== null) this.#informed.resolve();
+    this.#informed.promise.catch(() => undefined);
+  }
+
+  /** Calls `listener` from now on; it must not throw. */
+  listen(listener: (event: LinkEvent) => void): void {
+    this.#listener = listener;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  /** Resolves once there is something to serve by. Rejects where no further try would help. */
+  informed(): Promise<void> {
+    return this.#informed.promise;
+  }
+
+  /** What the servers told last. Throws `unavailable` before {@link informed}. */
+  held(): Held {
+    if (this.#held === null) throw new CarnetError('unavailable', 'no server has answered yet');
+    return this.#held;
+  }
+
+  /** Who the agent is. Throws `unavailable` before {@link informed}. */
+  identity(): AgentIdentity {
+    const { current } = this.#identity;
+    if (current === null) throw new CarnetError('unavailable', 'the node is not attested yet');
+    return current;
+  }
+
+  status(): LinkStatus {
+    const connected = this.#connection !== null;
+    return { connected, problem: connected ? null : this.#problem, sessions: this.#sessions };
+  }
+
+  /**
+   * Has a certificate issued by a server, and checks what it made. Throws what the server answered, `unavailable` while
+   * there is none, `certificate_lint_failed`.
+   */
+  async issue(request: IssueRequest): Promise<IssuedSvid> {
+    const issued = await this.#batches.issue(wantedOf(request));
+    return checkIssued(issued, request, this.held().bundle.x509Authorities, this.#options.clock());
+  }
+
+  /** Resolves to JSON, as delivery/fleet.ts has it. Throws as {@link issue} does. */
+  async loadFleet(socket: string): Promise<string> {
+    return this.#connected().loadFleet(socket);
+  }
+
+  async reportFleet(socket: string, changes: string): Promise<void> {
+    return this.#connected().reportFleet(socket, changes);
+  }
+
+  /** Ends the session; calls under way may end. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    this.#use(null);
+  }
+
+  #connected(): Connection {
+    if (this.#connection !== null) return this.#connection;
+    throw new CarnetError('unavailable', `no server can be reached: ${this.#problem}`);
+  }
+
+  async #run(): Promise<void> {
+    const { servers, random } = this.#options;
+    const { signal } = this.#stop;
+    // Agents begin with different ones.
+    let turn = Math.floor(random() * servers.length);
+    for (let failures = 0; !signal.aborted; ) {
+      const server = servers[turn % servers.length];
+      if (server === undefined) throw new CarnetError('config_invalid', '--server-addr names no server');
+      const began = performance.now();
+      try {
+        await this.#serve(server);
+        continue;
+      } catch (error) {
+        this.#use(null);
+        if (signal.aborted) return;
+        if (performance.now() - began > STEADY_MS) failures = 0;
+        this.#failed(error, server, ++failures);
+        if (this.#held === null && HOPELESS.has(errorCodeOf(error))) return this.#informed.reject(error);
+      }
+      turn++;
+      const pauseMs = backOffMs(Math.ceil(failures / servers.length), random());
+      await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** One session. Resolves when the agent has another certificate, for the next one; rejects with why it is over. */
+  async #serve(server: ServerAddress): Promise<void> {
+    const identity = await this.#identity.get(server);
+    const connection = new Connection(formatServer(server), this.#identity.trust, identity);
+    const over = new AbortController();
+    const signal = AbortSignal.any([over.signal, this.#stop.signal]);
+    const begun = Promise.withResolvers<void>();
+    const session = connection.openSession(this.#hello(), (response) => {
+      this.#take(response);
+      if (this.#connection === connection) return;
+      this.#use(connection);
+      this.#options.log.info({ server: formatServer(server), node: identity.node }, 'connected to a server');
+      this.#listener('connected');
+      begun.resolve();
+    });
+    try {
+      await Promise.race([
+        session.ended,
+        aborted(signal),
+        begun.promise.then(() => this.#renewInTime(connection, identity, signal)),
+        begun.promise.then(() => this.#reportHealth(session, signal)),
+      ]);
+    } catch (error) {
+      connection.drain();
+      throw error;
+    } finally {
+      over.abort();
+      session.close();
+    }
+  }
+
+  /** One connection is used at a time; the one before it ends with its calls. */
+  #use(connection: Connection | null): void {
+    const before = this.#connection;
+    this.#connection = connection;
+    if (connection !== null) this.#sessions++;
+    if (before !== connection) before?.drain();
+  }
+
+  #take(response: SessionResponse): void {
+    const before = this.#held;
+    const held = take(before, response, this.#options.trustDomain);
+    this.#held = held;
+    this.#informed.resolve();
+    if (held.index !== before?.index || held.denials !== before.denials) this.#listener('entries');
+    if (held.bundle !== before?.bundle) this.#listener('bundle');
+    if (held.federated !== before?.federated) this.#listener('federated');
+    this.#listener('kept');
+  }
+
+  #hello(): Hello {
+    const { version, health } = this.#options;
+    return { version, runId: this.#runId, soonestEndMs: health().soonestEndMs };
+  }
+
+  /** Resolves when the agent has its next certificate. Rejects when it can't have one. */
+  async #renewInTime(connection: Connection, own: AgentIdentity, signal: AbortSignal): Promise<void> {
+    const { clock, random, log } = this.#options;
+    let at = renewalTime(own.notBefore, own.notAfter, random());
+    for (let failures = 0; ; ) {
+      while (clock() < at) await sleep(Math.min(LOOK_MS, at - clock()), undefined, { signal });
+      try {
+        return await this.#identity.renew(connection);
+      } catch (error) {
+        const restMs = own.notAfter - clock();
+        if (!isRetryable(error) || restMs <= 0) throw error;
+        at = clock() + retryDelay(++failures, restMs, random());
+        log.warn(
+          { reason: (error as Error).message },
+          "the agent's own certificate could not be renewed yet",
+        );
+      }
+    }
+  }
+
+  /** Tells the server how the agent fares, when that changes and at times. Ends with the session only. */
+  async #reportHealth(session: Session, signal: AbortSignal): Promise<never> {
+    let last = '';
+    for (let look = 0; ; look++) {
+      const health = this.#options.health();
+      const now = JSON.stringify(health);
+      if (now !== last || look % HEALTH_LOOKS === 0) session.report(health);
+      last = now;
+      await sleep(HEALTH_LOOK_MS, undefined, { signal });
+    }
+  }
+
+  /** The first failure in a row is worth a line, then each doubling. */
+  #failed(error: unknown, server: ServerAddress, failures: number): void {
+    const code = errorCodeOf(error);
+    this.#problem = code === 'internal' ? 'internal error' : (error as Error).message;
+    if (REFUSED.has(code)) this.#identity.refused();
+    if (!Number.isInteger(Math.log2(failures))) return;
+    const why = code === 'internal' ? { err: error } : { code, reason: this.#problem };
+    this.#options.log.warn(
+      { server: formatServer(server), failures, ...why },
+      'no server: what was issued is served, and nothing is renewed',
+    );
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
