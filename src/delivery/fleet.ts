@@ -4,7 +4,7 @@ import { Agenda } from './agenda.ts';
 import type { Holder, X509Svid } from './holdings.ts';
 import { type ConsumerRecord, Member, type Stream } from './member.ts';
 import type { StreamObserver } from './observer.ts';
-import type { HeldCertificate } from './slot.ts';
+import { type HeldCertificate, isOwnBundle } from './slot.ts';
 
 /** What the fleet needs of its surroundings. */
 export interface FleetOptions {
@@ -188,7 +188,8 @@ export class Fleet {
       sent: (name, version, expiresAt) => {
         const svid = holder.current().svids.find(({ serial }) => serial === version);
         if (svid !== undefined) member.sentCertificate(stream, name, svid, clock());
-        else if (expiresAt === null) member.sentBundle(stream, name, version, clock(), own());
+        else if (expiresAt === null && isOwnBundle(version))
+          member.sentBundle(stream, name, version, clock(), own());
         this.#change(instance);
       },
       acknowledged: (name, version) => {

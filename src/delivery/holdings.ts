@@ -22,6 +22,11 @@ export interface Holdings {
   /** In the order of their grants, the narrowest entry's first: it is the caller's `default`. */
   readonly svids: readonly X509Svid[];
   readonly bundle: TrustBundle;
+  /**
+   * Of the other trust domains that its entries federate with, or did while it was connected, by trust domain. One
+   * without roots and keys: nothing of that domain is trusted, now or any more.
+   */
+  readonly federated: readonly TrustBundle[];
   /** False while an identity that the instance is entitled to has never been issued to it. */
   readonly complete: boolean;
   /** Why it isn't complete, for people; null when it is or when the first try is still under way. */

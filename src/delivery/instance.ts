@@ -1,4 +1,5 @@
 import type { Attestation } from '../attestation/attestation.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Grant } from '../policy/entry.ts';
 import { type Certificate, isDue, regranted, servable, superseded, wanted } from './certificate.ts';
@@ -13,6 +14,12 @@ export interface Instance {
   readonly certificates: Map<string, Certificate>;
   /** By the caller's selectors. */
   readonly views: Map<string, View>;
+}
+
+/** What may be trusted now: our own trust domain's bundle, and those of all others that we know. */
+export interface Trust {
+  readonly bundle: TrustBundle;
+  readonly federated: ReadonlyMap<TrustDomain, TrustBundle>;
 }
 
 export function createInstance(id: string): Instance {
@@ -35,12 +42,14 @@ export class View implements Holder {
   attestation: Attestation;
   grants: readonly Grant[] = [];
   readonly #listeners = new Set<() => void>();
+  /** Of trust domains that its entries name or named: without roots, for when nothing of one is trusted. */
+  readonly #nothing = new Map<TrustDomain, TrustBundle>();
   #holdings: Holdings;
 
   constructor(attestation: Attestation, bundle: TrustBundle) {
     this.instance = attestation.instance;
     this.attestation = attestation;
-    this.#holdings = { svids: [], bundle, complete: false, problem: null };
+    this.#holdings = { svids: [], bundle, federated: [], complete: false, problem: null };
   }
 
   current(): Holdings {
@@ -55,14 +64,15 @@ export class View implements Holder {
   }
 
   /** Takes what the instance holds now, and tells the listeners if that is a change. */
-  refresh(certificates: ReadonlyMap<string, Certificate>, bundle: TrustBundle, now: number): void {
+  refresh(certificates: ReadonlyMap<string, Certificate>, trust: Trust, now: number): void {
     const own = this.grants.map((grant) => certificates.get(certificateKey(grant)));
     const svids = own
       .map((certificate) => certificate && servable(certificate, now))
       .filter((svid) => svid != null);
     const next: Holdings = {
       svids,
-      bundle,
+      bundle: trust.bundle,
+      federated: this.#federated(trust),
       complete: svids.length === own.length,
       problem:
         svids.length === own.length
@@ -72,6 +82,16 @@ export class View implements Holder {
     if (same(this.#holdings, next)) return;
     this.#holdings = next;
     for (const listener of this.#listeners) listener();
+  }
+
+  /** A proxy keeps what it is no longer given: so what was trusted once is taken back by a bundle without roots. */
+  #federated({ federated }: Trust): TrustBundle[] {
+    const named = new Set(this.grants.flatMap(({ federatesWith }) => federatesWith));
+    for (const domain of named)
+      if (!this.#nothing.has(domain)) this.#nothing.set(domain, withoutRoots(domain));
+    return [...this.#nothing]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([domain, nothing]) => (named.has(domain) ? federated.get(domain) : undefined) ?? nothing);
   }
 }
 
@@ -154,7 +174,15 @@ function same(a: Holdings, b: Holdings): boolean {
     a.bundle === b.bundle &&
     a.complete === b.complete &&
     a.problem === b.problem &&
-    a.svids.length === b.svids.length &&
-    a.svids.every((svid, i) => svid === b.svids[i])
+    sameItems(a.svids, b.svids) &&
+    sameItems(a.federated, b.federated)
   );
+}
+
+function withoutRoots(trustDomain: TrustDomain): TrustBundle {
+  return { trustDomain, sequence: 0, x509Sequence: 0, x509Authorities: [], crls: [], jwtAuthorities: [] };
+}
+
+function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i]);
 }

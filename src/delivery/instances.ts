@@ -1,6 +1,7 @@
 import type { Attestation } from '../attestation/attestation.ts';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Grant } from '../policy/entry.ts';
 import {
@@ -35,6 +36,8 @@ export interface InstancesOptions {
   /** What the registration entries grant to this caller now, in the order in which they are handed out. */
   readonly grantsOf: (attestation: Attestation) => readonly Grant[];
   readonly bundle: () => TrustBundle;
+  /** Other trust domains' bundles; by default none. One that has not changed must be the same object. */
+  readonly federated?: () => ReadonlyMap<TrustDomain, TrustBundle>;
   readonly clock: Clock;
   /** In [0, 1): spreads renewals and retries. */
   readonly random: () => number;
@@ -139,6 +142,7 @@ export class Instances {
     }
   }
 
+  /** Our own bundle or another trust domain's. */
   bundleChanged(): void {
     for (const instance of this.#instances.values()) this.#refresh(instance);
   }
@@ -285,8 +289,9 @@ export class Instances {
 
   #refresh(instance: Instance): void {
     const now = this.#options.clock();
-    const bundle = this.#options.bundle();
-    for (const view of instance.views.values()) view.refresh(instance.certificates, bundle, now);
+    const { bundle, federated } = this.#options;
+    const trust = { bundle: bundle(), federated: federated?.() ?? new Map() };
+    for (const view of instance.views.values()) view.refresh(instance.certificates, trust, now);
   }
 
   #enqueue(instance: Instance, certificate: string): void {

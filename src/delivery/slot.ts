@@ -84,6 +84,11 @@ function olderOf(a: HeldBundle, b: HeldBundle): HeldBundle {
   return (a.acknowledged ?? 0) <= (b.acknowledged ?? 0) ? a : b;
 }
 
+/** Whether it is a version of our own trust domain's bundle: those of others begin with a letter. */
+export function isOwnBundle(version: string): boolean {
+  return /^\d/.test(version);
+}
+
 /** The sequence number with which the version of a bundle begins. */
 export function sequenceOf(version: string): number {
   return Number.parseInt(version, 10);

@@ -8,16 +8,20 @@ import { crlIssuer } from '../x509/crl.ts';
 import { encodePem } from '../x509/pem.ts';
 import { encodeSecret } from './encode.ts';
 import type { Resource, Resources } from './resource.ts';
+import { spiffeValidationContext } from './spiffe-validator.ts';
 
 /** The caller's own certificate, whatever its identity. */
 export const DEFAULT_NAME = 'default';
 /** The bundle of the caller's own trust domain. */
 export const BUNDLE_NAME = 'ROOTCA';
+/** That, and those of the trust domains that the caller's entries federate with, each for its own names. */
+export const ALL_BUNDLES_NAME = 'ALL';
 
 /**
  * What a caller with these holdings may have by name: `default` and its identities' SPIFFE IDs are
- * certificates with their keys, `ROOTCA` and its trust domain's ID are the bundle. Any other name is absent,
- * whether or not it exists for somebody else.
+ * certificates with their keys, `ROOTCA` and its trust domain's ID are the bundle. The ID of a trust domain that its
+ * entries federate with is that one's bundle, which vouches for no other's names; `ALL` is all of these together. Any
+ * other name is absent, whether or not it exists for somebody else.
  *
  * Each is encoded once for as long as its certificate or bundle lives, whoever asks: so bundles must be
  * shared as objects.
@@ -26,31 +30,47 @@ export function resourcesOf(holdings: Holdings): Resources {
   return { complete: holdings.complete, get: (name) => find(holdings, name) };
 }
 
-function find({ svids, bundle }: Holdings, name: string): Resource | undefined {
+function find({ svids, bundle, federated }: Holdings, name: string): Resource | undefined {
   if (name === BUNDLE_NAME || name === `spiffe://${bundle.trustDomain}`) {
     // An empty trusted_ca would have Envoy verify nothing.
-    return bundle.x509Authorities.length === 0 ? undefined : cached(bundle, name, bundleResource);
+    return bundle.x509Authorities.length === 0
+      ? undefined
+      : cached([bundle], name, () => bundleResource(bundle, name));
   }
+  if (name === ALL_BUNDLES_NAME) {
+    // By the SPIFFE validator revocation is in force where every CA has a CRL, and an imported root has none.
+    return bundle.x509Authorities.length === 0 || !areChecked(bundle)
+      ? undefined
+      : cached([bundle, ...federated], name, () => allBundlesResource(bundle, federated, name));
+  }
+  const foreign = federated.find(({ trustDomain }) => name === `spiffe://${trustDomain}`);
+  if (foreign !== undefined) return cached([foreign], name, () => foreignResource(foreign, name));
   const svid = name === DEFAULT_NAME ? svids[0] : svids.find(({ identity }) => identity === name);
-  return svid && cached(svid, name, svidResource);
+  return svid && cached([svid], name, () => svidResource(svid, name));
 }
 
-const cache = new WeakMap<X509Svid | TrustBundle, Map<string, Resource>>();
+/** What was encoded, by what it was made of: it goes with the first of these that goes. */
+interface Cache {
+  readonly resources: Map<string, Resource>;
+  readonly next: WeakMap<X509Svid | TrustBundle, Cache>;
+}
 
-function cached<T extends X509Svid | TrustBundle>(
-  source: T,
-  name: string,
-  make: (source: T, name: string) => Resource,
-): Resource {
-  let byName = cache.get(source);
-  if (byName === undefined) {
-    byName = new Map();
-    cache.set(source, byName);
+const CACHE: Cache = { resources: new Map(), next: new WeakMap() };
+
+function cached(sources: readonly (X509Svid | TrustBundle)[], name: string, make: () => Resource): Resource {
+  let at = CACHE;
+  for (const source of sources) {
+    let next = at.next.get(source);
+    if (next === undefined) {
+      next = { resources: new Map(), next: new WeakMap() };
+      at.next.set(source, next);
+    }
+    at = next;
   }
-  let resource = byName.get(name);
+  let resource = at.resources.get(name);
   if (resource === undefined) {
-    resource = make(source, name);
-    byName.set(name, resource);
+    resource = make();
+    at.resources.set(name, resource);
   }
   return resource;
 }
@@ -75,20 +95,44 @@ function bundleResource({ x509Sequence, x509Authorities, crls }: TrustBundle, na
       trustedCa: inline(x509Authorities.map((der) => encodePem('CERTIFICATE', der)).join('')),
       matchTypedSubjectAltNames: [],
       crl: crls.length === 0 ? undefined : inline(crls.map((der) => encodePem('X509 CRL', der)).join('')),
-      onlyVerifyLeafCertCrl: crls.length > 0 && !haveCrls(x509Authorities, crls),
+      onlyVerifyLeafCertCrl: !areChecked({ x509Authorities, crls }),
+      customValidatorConfig: undefined,
     },
   };
   const version = `${x509Sequence}-${digestOf([...x509Authorities, ...crls])}`;
   return { name, version, expiresAt: null, encoded: encodeSecret({ name, type }) };
 }
 
+/** All trusted bundles. It counts as the own one: its version begins with the same sequence. */
+function allBundlesResource(bundle: TrustBundle, federated: readonly TrustBundle[], name: string): Resource {
+  const { x509Sequence, x509Authorities, crls } = bundle;
+  const type: Secret['type'] = {
+    $case: 'validationContext',
+    value: spiffeValidationContext([bundle, ...federated]),
+  };
+  const parts = federated.map((one) => Buffer.from(foreignVersion(one)));
+  const version = `${x509Sequence}-${digestOf([...x509Authorities, ...crls, ...parts])}`;
+  return { name, version, expiresAt: null, encoded: encodeSecret({ name, type }) };
+}
+
+function foreignResource(bundle: TrustBundle, name: string): Resource {
+  const type: Secret['type'] = { $case: 'validationContext', value: spiffeValidationContext([bundle]) };
+  return { name, version: foreignVersion(bundle), expiresAt: null, encoded: encodeSecret({ name, type }) };
+}
+
+/** Begins with a letter, so that it never counts as a version of our own bundle. */
+function foreignVersion({ trustDomain, x509Sequence, x509Authorities }: TrustBundle): string {
+  return `f${x509Sequence}-${digestOf([Buffer.from(trustDomain), ...x509Authorities])}`;
+}
+
 /**
- * Whether each root has a CRL among them: one that was imported has none, and then Envoy must not ask for it. A root
- * and its CRL have the root's name in common.
+ * Whether Envoy may check the whole of a chain by the CRLs, if there are any: an imported root has none, and then
+ * Envoy must not ask for it. A root and its CRL have the root's name in common.
  */
-function haveCrls(roots: readonly Uint8Array[], crls: readonly Uint8Array[]): boolean {
+function areChecked({ x509Authorities, crls }: Pick<TrustBundle, 'x509Authorities' | 'crls'>): boolean {
+  if (crls.length === 0) return true;
   const issuers = new Set(crls.map((der) => toHex(crlIssuer(der))));
-  return roots.every((der) => issuers.has(toHex(parseCertificate(der).subject)));
+  return x509Authorities.every((der) => issuers.has(toHex(parseCertificate(der).subject)));
 }
 
 /** 12 hex digits over the certificates and CRLs and their order; DER tells its own length, so no separator is needed. */

@@ -105,6 +105,13 @@ export class FleetWorld {
     return this.sendBundle(stream, sequence).acknowledge(stream, 'ROOTCA', `${sequence}-abc`);
   }
 
+  /** Another trust domain's bundle is sent and acknowledged. */
+  federate(stream: string, name: string, version: string): this {
+    if (!this.#streams.has(stream)) this.open(stream);
+    this.#streams.get(stream)?.sent(name, version, null);
+    return this.acknowledge(stream, name, version);
+  }
+
   drop(stream: string, name: string): this {
     this.#streams.get(stream)?.dropped(name);
     return this;
@@ -179,6 +186,7 @@ export class FleetWorld {
     const current = (): Holdings => ({
       svids: [...this.#own.values()],
       bundle: BUNDLE,
+      federated: [],
       complete: true,
       problem: null,
     });

@@ -1,19 +1,17 @@
 import test from 'ava';
 import type { CreatedAuthority } from '../../src/ca/create-authority.ts';
 import { nextCrl } from '../../src/ca/crl.ts';
-import { Secret } from '../../src/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts';
-import { Any } from '../../src/gen/google/protobuf/any.ts';
 import { parseSpiffeId } from '../../src/identity/spiffe-id.ts';
 import type { TrustBundle } from '../../src/identity/trust-bundle.ts';
-import { SECRET_TYPE } from '../../src/sds/encode.ts';
 import { resourcesOf } from '../../src/sds/resources.ts';
 import { createAuthorities } from '../ca/authorities.ts';
+import { contextOf as contextIn, pemOf, secretOf } from './decode.ts';
 import { bundle, svid, TestHolder } from './holder.ts';
 
 const web = svid();
 const api = svid({ identity: parseSpiffeId('spiffe://carnet.local/api') });
 const roots = bundle(7);
-const holdings = { svids: [web, api], bundle: roots, complete: true, problem: null };
+const holdings = { svids: [web, api], bundle: roots, federated: [], complete: true, problem: null };
 
 for (const [name, expected] of [
   ['default', web.serial],
@@ -147,16 +145,5 @@ async function authoritiesWithCrls() {
 }
 
 function contextOf(trusted: TrustBundle) {
-  const { type } = secretOf(resourcesOf({ ...holdings, bundle: trusted }).get('ROOTCA')?.encoded);
-  return type?.$case === 'validationContext' ? type.value : undefined;
-}
-
-function secretOf(encoded: Uint8Array | undefined): Secret {
-  const { typeUrl, value } = Any.decode(encoded ?? new Uint8Array());
-  if (typeUrl !== SECRET_TYPE) throw new Error(`not a secret: ${typeUrl}`);
-  return Secret.decode(value);
-}
-
-function pemOf(specifier: { $case: string; value: string | Uint8Array } | undefined): string {
-  return specifier?.$case === 'inlineBytes' ? Buffer.from(specifier.value).toString() : '';
+  return contextIn(resourcesOf({ ...holdings, bundle: trusted }).get('ROOTCA')?.encoded);
 }

@@ -4,6 +4,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { DataSource } from "../../../../config/core/v3/base.ts";
+import { TypedExtensionConfig } from "../../../../config/core/v3/extension.ts";
 import { StringMatcher } from "../../../../type/matcher/v3/string.ts";
 
 export interface TlsCertificate {
@@ -42,6 +43,8 @@ export interface CertificateValidationContext {
   matchTypedSubjectAltNames: SubjectAltNameMatcher[];
   crl: DataSource | undefined;
   onlyVerifyLeafCertCrl: boolean;
+  /** Verifies in the place of trusted_ca, crl and only_verify_leaf_cert_crl, which then say nothing. */
+  customValidatorConfig: TypedExtensionConfig | undefined;
 }
 
 function createBaseTlsCertificate(): TlsCertificate {
@@ -159,7 +162,13 @@ export const SubjectAltNameMatcher: MessageFns<SubjectAltNameMatcher> = {
 };
 
 function createBaseCertificateValidationContext(): CertificateValidationContext {
-  return { trustedCa: undefined, matchTypedSubjectAltNames: [], crl: undefined, onlyVerifyLeafCertCrl: false };
+  return {
+    trustedCa: undefined,
+    matchTypedSubjectAltNames: [],
+    crl: undefined,
+    onlyVerifyLeafCertCrl: false,
+    customValidatorConfig: undefined,
+  };
 }
 
 export const CertificateValidationContext: MessageFns<CertificateValidationContext> = {
@@ -175,6 +184,9 @@ export const CertificateValidationContext: MessageFns<CertificateValidationConte
     }
     if (message.onlyVerifyLeafCertCrl !== false) {
       writer.uint32(112).bool(message.onlyVerifyLeafCertCrl);
+    }
+    if (message.customValidatorConfig !== undefined) {
+      TypedExtensionConfig.encode(message.customValidatorConfig, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -222,6 +234,14 @@ export const CertificateValidationContext: MessageFns<CertificateValidationConte
             }
 
             message.onlyVerifyLeafCertCrl = reader.bool();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.customValidatorConfig = TypedExtensionConfig.decode(reader, reader.uint32());
             continue;
           }
         }
