@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
-import { ISSUING_CA, ROOT_CA, X509_SVID } from './ca/profile.ts';
+import { JWT_KEY_ALGORITHMS, JWT_KEY_LIFETIME } from './ca/jwt-key.ts';
+import { ISSUING_CA, JWT_SVID, ROOT_CA, X509_SVID } from './ca/profile.ts';
 import { KEY_ALGORITHMS } from './ca/signer.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { CarnetError } from './errors.ts';
@@ -8,7 +9,10 @@ import { LOG_LEVELS, type LogLevel } from './log.ts';
 import {
   type Address,
   booleanOf,
+  clusterOf,
   databaseUrlOf,
+  issuerOf,
+  labelSelectorOf,
   lifetimeIn,
   logLevelOf,
   oneOf,
@@ -17,6 +21,7 @@ import {
   pathOf,
   type RotationSchedule,
   rotationScheduleOf,
+  signerNameOf,
   slotOf,
 } from './setting-values.ts';
 import { readSettings, type Settings, type SettingValues, setting } from './settings.ts';
@@ -135,6 +140,51 @@ export const SERVER_SETTINGS = {
     60,
     '60s',
   ),
+  jwtTtl: setting(
+    'jwt-ttl',
+    'DURATION',
+    "a JWT-SVID's lifetime",
+    lifetimeIn(JWT_SVID.lifetime),
+    300,
+    '5m',
+  ),
+  jwtIssuer: setting<string | null>(
+    'jwt-issuer',
+    'URL',
+    'the issuer in JWT-SVIDs, under which OpenID Connect discovery is served to clouds (default: none)',
+    issuerOf,
+    null,
+  ),
+  jwtKeyTtl: setting(
+    'jwt-key-ttl',
+    'DURATION',
+    'lifetime of a key that signs JWT-SVIDs',
+    lifetimeIn(JWT_KEY_LIFETIME),
+    7 * 86_400,
+    '7d',
+  ),
+  jwtKeyRotation: setting<RotationSchedule>(
+    'jwt-key-rotation',
+    'WHEN',
+    'when a new key for JWT-SVIDs replaces the last: auto (at half of its life), off, or a cron expression',
+    rotationScheduleOf,
+    'auto',
+  ),
+  jwtKeyHold: setting(
+    'jwt-key-hold',
+    'DURATION',
+    'how long a new key for JWT-SVIDs is published before it signs',
+    parseDuration,
+    600,
+    '10m',
+  ),
+  jwtKeyType: setting(
+    'jwt-key-type',
+    'TYPE',
+    oneOfHelp('new keys for JWT-SVIDs', JWT_KEY_ALGORITHMS),
+    (value) => oneOf(JWT_KEY_ALGORITHMS, value),
+    'ec-p256',
+  ),
   issuingKeyType: setting(
     'issuing-key-type',
     'TYPE',
@@ -193,6 +243,34 @@ export const SERVER_SETTINGS = {
     pathOf,
     null,
   ),
+  kubernetes: setting<string | null>(
+    'kubernetes',
+    'WHERE',
+    'look after a Kubernetes cluster: in-cluster, or the path of a kubeconfig',
+    clusterOf,
+    null,
+  ),
+  kubernetesRules: setting<string | null>(
+    'kubernetes-rules',
+    'PATH',
+    'which pods get which identity (default: one for each service account)',
+    pathOf,
+    null,
+  ),
+  kubernetesSigner: setting(
+    'kubernetes-signer',
+    'NAME',
+    "the signer's name in requests and trust bundles",
+    signerNameOf,
+    'carnet.local/workload',
+  ),
+  kubernetesBundleNamespaces: setting<string | null>(
+    'kubernetes-bundle-namespaces',
+    'SELECTOR',
+    'namespaces that get the trust bundle in a ConfigMap, by their labels',
+    labelSelectorOf,
+    null,
+  ),
   logLevel: setting<LogLevel>(
     'log-level',
     'LEVEL',
@@ -212,6 +290,7 @@ export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS
   const config = readSettings(SERVER_SETTINGS, flags, env);
   checkOrder('--leaf-ttl', config.leafTtl, '--issuing-ca-ttl', config.issuingCaTtl);
   checkOrder('--issuing-ca-ttl', config.issuingCaTtl, '--root-ca-ttl', config.rootCaTtl);
+  checkOrder('--jwt-ttl', config.jwtTtl, '--jwt-key-ttl', config.jwtKeyTtl);
   checkToken(config);
   return config;
 }

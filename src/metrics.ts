@@ -70,6 +70,11 @@ export function createMetrics() {
       'When the certificate of an authority in use ends, in seconds since the epoch.',
       ['kind', 'id', 'state'],
     ),
+    kubernetesFailures: counter(
+      'carnet_kubernetes_failures_total',
+      'Work in the Kubernetes cluster that failed and is tried again, by part: rules, csr, pod_certificate, bundle.',
+      ['part'],
+    ),
     databaseUp: gauge('carnet_database_up', '1 while Postgres answers, 0 while nothing can be issued.'),
     httpRequests: counter('carnet_http_requests_total', 'HTTP requests, by route and status.', [
       'method',

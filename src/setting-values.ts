@@ -77,6 +77,53 @@ export function slotOf(value: string): number {
   return slot;
 }
 
+/** `in-cluster`, or the path of a kubeconfig. */
+export function clusterOf(value: string): string {
+  return value === 'in-cluster' ? value : pathOf(value);
+}
+
+/** A domain of our own and a name below it, as the API server takes it. */
+export function signerNameOf(value: string): string {
+  if (
+    /^[a-z0-9][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+\/[a-z0-9][a-z0-9.-]*$/.test(value) &&
+    !/kubernetes\.io\//.test(value)
+  )
+    return value;
+  throw new CarnetError(
+    'config_invalid',
+    `${JSON.stringify(value)} is not a signer's name: write DOMAIN/NAME, for example carnet.local/workload`,
+  );
+}
+
+export function labelSelectorOf(value: string): string {
+  if (/^[a-zA-Z0-9._/=!,() -]+$/.test(value)) return value;
+  throw new CarnetError(
+    'config_invalid',
+    `${JSON.stringify(value)} is not a label selector such as carnet/trust-bundle=enabled`,
+  );
+}
+
+/**
+ * The issuer of JWT-SVIDs (OpenID Connect Discovery §4.1): an https URL without a query, a fragment or a slash at its
+ * end. http is taken of this machine itself, for trying it out.
+ */
+export function issuerOf(value: string): string {
+  const url = URL.canParse(value) ? new URL(value) : null;
+  const isLocal = url?.protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
+  const { username, password, search, hash } = url ?? {};
+  if (
+    (url?.protocol === 'https:' || isLocal) &&
+    !value.endsWith('/') &&
+    value.length <= 512 &&
+    [username, password, search, hash].every((part) => part === '')
+  )
+    return value;
+  throw new CarnetError(
+    'config_invalid',
+    `${JSON.stringify(value)} is not an issuer: write https://HOST or https://HOST/PATH, without a slash at its end`,
+  );
+}
+
 export function logLevelOf(value: string): LogLevel {
   return oneOf(LOG_LEVELS, value);
 }

@@ -44,6 +44,7 @@ import { refuseDenied } from './refuse-denied.ts';
 import { Reloads } from './reloads.ts';
 import { scheduleUpkeep } from './schedule.ts';
 import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
+import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
 
 export interface RunningServer {
   /** Of the REST API. */
@@ -111,9 +112,13 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       rootShare: config.rootRotation === 'auto' ? 2 / 3 : null,
       issuingShare: config.issuingCaRotation === 'auto' ? 1 / 2 : null,
       holdSeconds: config.rotationHold,
+      jwtKeyTtlMs: config.jwtKeyTtl * 1000,
+      jwtShare: config.jwtKeyRotation === 'auto' ? 1 / 2 : null,
+      jwtHoldSeconds: config.jwtKeyHold,
     },
     rootKeyType: config.rootKeyType,
     issuingKeyType: config.issuingKeyType,
+    jwtKeyType: config.jwtKeyType,
     backdateSeconds: config.notBeforeBackdate,
     clock,
   };
@@ -186,7 +191,11 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   });
   options.signal.throwIfAborted();
 
-  authorities.onBundleChange(() => agent?.instances.bundleChanged());
+  let kubernetes: KubernetesPart | null = null;
+  authorities.onBundleChange(() => {
+    agent?.instances.bundleChanged();
+    kubernetes?.bundleChanged();
+  });
   const read = async (topic: Topic): Promise<void> => {
     if (topic === 'entries' || topic === 'denials') {
       if (topic === 'entries') index = new EntryIndex(await entries.list());
@@ -210,7 +219,11 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       authorities,
       database,
       log,
-      rotationSchedules: { root: config.rootRotation, issuing: config.issuingCaRotation },
+      rotationSchedules: {
+        root: config.rootRotation,
+        issuing: config.issuingCaRotation,
+        jwt: config.jwtKeyRotation,
+      },
     }),
   );
   const issue = createIssue({
@@ -244,6 +257,21 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     agent = runningAgent;
     stack.defer(() => runningAgent.close());
   }
+  kubernetes = startKubernetes({
+    config,
+    database,
+    entries,
+    authorize: (selectors) => index.authorize(selectors),
+    issue: countedIssue(
+      refuseDenied(issue, () => denials),
+      metrics,
+    ),
+    bundle: () => authorities.bundle(),
+    clock,
+    log,
+    metrics,
+  });
+  if (kubernetes !== null) stack.use(kubernetes);
   const listener = new Listener({
     url,
     log,
