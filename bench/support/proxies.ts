@@ -72,6 +72,7 @@ function firstRequest(): Buffer {
   const node = Node.encode({
     id: 'bench',
     cluster: 'bench',
+    metadata: undefined,
     userAgentName: 'envoy',
     userAgentVersionType: undefined,
   });

@@ -17,7 +17,13 @@ export class SdsClient {
 
   constructor(socket: string, nodeId: string) {
     this.#client = new Client(`unix:${socket}`, credentials.createInsecure(), CHANNEL_OPTIONS);
-    this.#node = { id: nodeId, cluster: '', userAgentName: 'carnet', userAgentVersionType: undefined };
+    this.#node = {
+      id: nodeId,
+      cluster: '',
+      metadata: undefined,
+      userAgentName: 'carnet',
+      userAgentVersionType: undefined,
+    };
   }
 
   /** The secrets of these names, all of them. Throws `unavailable`, `timeout`, `permission_denied`. */

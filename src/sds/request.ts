@@ -11,7 +11,12 @@ export interface ProxyNode {
   readonly id: string;
   readonly cluster: string;
   readonly userAgent: string;
+  /** Where its admin interface is, as it says and as it is written: of any form, at most 256 characters. */
+  readonly adminAddress: string | null;
 }
+
+/** In the node's metadata, as `carnet envoy bootstrap` prints it. */
+const ADMIN_ADDRESS = 'carnet_admin_address';
 
 const MAX_NODE_LENGTH = 256;
 /** Envoy's words for a refusal, kept for people: the reason stands at their beginning. */
@@ -85,7 +90,13 @@ function nodeOf(node: Node | undefined): ProxyNode | null {
     id: printable(node.id, MAX_NODE_LENGTH),
     cluster: printable(node.cluster, MAX_NODE_LENGTH),
     userAgent: printable(agent, MAX_NODE_LENGTH),
+    adminAddress: adminAddressOf(node),
   };
+}
+
+function adminAddressOf({ metadata }: Node): string | null {
+  const address: unknown = metadata?.[ADMIN_ADDRESS];
+  return typeof address === 'string' && address.length <= MAX_NODE_LENGTH ? address : null;
 }
 
 function versionOf({ userAgentVersionType: type }: Node): string {

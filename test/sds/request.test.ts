@@ -7,6 +7,13 @@ import { SECRET_TYPE } from '../../src/sds/encode.ts';
 import { parseDeltaRequest, parseStreamRequest, printable } from '../../src/sds/request.ts';
 
 const request = DiscoveryRequest.decode(new Uint8Array());
+const NODE = {
+  id: 'a',
+  cluster: 'c',
+  metadata: undefined,
+  userAgentName: 'envoy',
+  userAgentVersionType: undefined,
+};
 const delta = DeltaDiscoveryRequest.decode(new Uint8Array());
 
 test('reads a request of either variant', (t) => {
@@ -65,9 +72,24 @@ for (const [what, node, userAgent] of [
   test(`knows the user agent of a node with ${what}`, (t) => {
     const parsed = parseStreamRequest({
       ...request,
-      node: { id: 'a\nb', cluster: 'c', userAgentName: 'envoy', userAgentVersionType: node },
+      node: { ...NODE, id: 'a\nb', userAgentVersionType: node },
     });
-    t.deepEqual(parsed.node, { id: 'a b', cluster: 'c', userAgent });
+    t.deepEqual(parsed.node, { id: 'a b', cluster: 'c', userAgent, adminAddress: null });
+  });
+
+for (const [what, metadata, adminAddress] of [
+  [
+    'text',
+    { carnet_admin_address: '/run/envoy/admin.sock', other: { nested: [1] } },
+    '/run/envoy/admin.sock',
+  ],
+  ['nothing', {}, null],
+  ['a number', { carnet_admin_address: 9901 }, null],
+  ['longer than any address', { carnet_admin_address: 'x'.repeat(257) }, null],
+] as const)
+  test(`knows where a node says that its admin interface is: ${what}`, (t) => {
+    const { node } = parseStreamRequest({ ...request, node: { ...NODE, metadata } });
+    t.is(node?.adminAddress, adminAddress);
   });
 
 test('an error without a message is an error all the same', (t) => {

@@ -8,6 +8,7 @@ import { bundle, svid, TestHolder } from './holder.ts';
 const NODE = {
   id: 'proxy-1',
   cluster: 'c',
+  metadata: undefined,
   userAgentName: 'envoy',
   userAgentVersionType: undefined,
 };

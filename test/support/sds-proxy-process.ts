@@ -58,7 +58,13 @@ function answer(response: DiscoveryResponse): void {
 function request(fields: Partial<DiscoveryRequest>): DiscoveryRequest {
   return {
     versionInfo: '',
-    node: { id: node, cluster: '', userAgentName: 'test', userAgentVersionType: undefined },
+    node: {
+      id: node,
+      cluster: '',
+      metadata: undefined,
+      userAgentName: 'test',
+      userAgentVersionType: undefined,
+    },
     resourceNames: ['default', 'ROOTCA'],
     typeUrl: SECRET_TYPE,
     responseNonce: '',

@@ -3,16 +3,18 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { Struct } from "../../../../google/protobuf/struct.ts";
 import { SemanticVersion } from "../../../type/v3/semantic_version.ts";
 
 export interface BuildVersion {
   version: SemanticVersion | undefined;
 }
 
-/** What a proxy says of itself. It also lists every extension it was built with, some 40 KiB: skipped. */
+/** What a proxy says of itself. It also lists every extension that it was built with, some 40 KiB: skipped. */
 export interface Node {
   id: string;
   cluster: string;
+  metadata: { [key: string]: any } | undefined;
   userAgentName: string;
   userAgentVersionType: { $case: "userAgentVersion"; value: string } | {
     $case: "userAgentBuildVersion";
@@ -71,7 +73,7 @@ export const BuildVersion: MessageFns<BuildVersion> = {
 };
 
 function createBaseNode(): Node {
-  return { id: "", cluster: "", userAgentName: "", userAgentVersionType: undefined };
+  return { id: "", cluster: "", metadata: undefined, userAgentName: "", userAgentVersionType: undefined };
 }
 
 export const Node: MessageFns<Node> = {
@@ -81,6 +83,9 @@ export const Node: MessageFns<Node> = {
     }
     if (message.cluster !== "") {
       writer.uint32(18).string(message.cluster);
+    }
+    if (message.metadata !== undefined) {
+      Struct.encode(Struct.wrap(message.metadata), writer.uint32(26).fork()).join();
     }
     if (message.userAgentName !== "") {
       writer.uint32(50).string(message.userAgentName);
@@ -123,6 +128,14 @@ export const Node: MessageFns<Node> = {
             }
 
             message.cluster = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.metadata = Struct.unwrap(Struct.decode(reader, reader.uint32()));
             continue;
           }
           case 6: {
