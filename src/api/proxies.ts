@@ -15,6 +15,11 @@ const ProxyResourceBody = z
     sent_at: Time.nullable(),
     version_acknowledged: z.string().nullable(),
     acknowledged_at: Time.nullable(),
+    version_observed: z
+      .string()
+      .nullable()
+      .meta({ description: 'What it was last seen to use, where its admin interface is known' }),
+    observed_at: Time.nullable(),
     last_error: z
       .strictObject({ version: z.string(), message: z.string(), at: Time })
       .nullable()
@@ -51,7 +56,7 @@ export function proxyRoutes(proxies: () => readonly ProxyView[]): Route[] {
       summary: 'List the connected proxies',
       description:
         'One item for each open stream, in the order in which they connected: what it was sent, what it ' +
-        'acknowledged, and what it waits for. Needs no database.',
+        'acknowledged, was seen to use, and what it waits for. Needs no database.',
       query: z.strictObject(PAGE_QUERY),
       response: pageSchema('ProxyPage', ProxyBody),
       handle: ({ query }) => {
@@ -91,6 +96,8 @@ function resourceBody(resource: ProxyResource): z.input<typeof ProxyResourceBody
     sent_at: millisOrNull(resource.sentAt),
     version_acknowledged: resource.versionAcknowledged,
     acknowledged_at: millisOrNull(resource.acknowledgedAt),
+    version_observed: resource.versionObserved,
+    observed_at: millisOrNull(resource.observedAt),
     last_error: lastError && { ...lastError, at: millisText(lastError.at) },
     expires_at: millisOrNull(resource.expiresAt),
   };

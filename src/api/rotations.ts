@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Laggard } from '../rotation/gate.ts';
 import type { StartRequest, StepRequest } from '../rotation/operate.ts';
 import { PHASES, type RotationPicture } from '../rotation/picture.ts';
-import { REQUESTS } from '../rotation/rotation.ts';
+import { REQUESTS, ROTATION_KINDS } from '../rotation/rotation.ts';
 import { DurationInput, Time, timeText } from './fields.ts';
 import { defineRoute, type Route } from './route.ts';
 
@@ -10,7 +10,7 @@ import { defineRoute, type Route } from './route.ts';
 const NAMED_LIMIT = 100;
 const MAX_REASON = 500;
 
-const KIND = z.enum(['root', 'issuing']);
+const KIND = z.enum(ROTATION_KINDS);
 const Reason = z.string().max(MAX_REASON).default('').meta({ description: 'Goes on record' });
 
 const LaggardBody = z
@@ -35,6 +35,8 @@ const RotationBody = z
     requested: z.enum(REQUESTS).nullable(),
     bundle_sequence: z.int().nullable().meta({ description: 'Acknowledged by all before the new one signs' }),
     consumers: z.int(),
+    acknowledged: z.int().meta({ description: 'Consumers that acknowledged that bundle, or a later one' }),
+    observed: z.int().meta({ description: 'Consumers that were seen to use it, by a look at their proxies' }),
     laggard_count: z.int(),
     laggards: z.array(LaggardBody),
     presenter_count: z.int().meta({ description: 'Consumers that may still present the old chain' }),
@@ -145,6 +147,8 @@ function rotationBody(picture: RotationPicture): z.input<typeof RotationBody> {
     requested: rotation.requested,
     bundle_sequence: picture.sequence,
     consumers: picture.consumers,
+    acknowledged: picture.acknowledged,
+    observed: picture.observed,
     laggard_count: laggards.length,
     laggards: laggards.slice(0, NAMED_LIMIT).map(laggardBody),
     presenter_count: presenters.length,

@@ -16,7 +16,9 @@ import { relativeTime } from './times.ts';
 /** `carnet proxies`. */
 export function proxiesCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
   return operatorCommand('proxies')
-    .description('show each connected proxy: what it holds, acknowledged, refused and waits for')
+    .description(
+      'show each connected proxy: what it holds, acknowledged, is seen to use, refused and waits for',
+    )
     .addHelpText(
       'after',
       "\nExample: which proxies have refused something?\n  $ carnet proxies --json | jq -c 'select(any(.resources[]; .last_error)) | .node_id'",
@@ -46,7 +48,7 @@ function writeProxy(terminal: Terminal, proxy: ProxyBody, first: boolean): void 
   ];
   writeLine(terminal, `  ${printable(facts.join(', '))}`);
   if (proxy.resources.length > 0)
-    new Table(terminal, ['  RESOURCE', 'SENT', 'ACKNOWLEDGED', 'EXPIRES']).write(
+    new Table(terminal, ['  RESOURCE', 'SENT', 'ACKNOWLEDGED', 'OBSERVED', 'EXPIRES']).write(
       proxy.resources.map((resource) => resourceRow(resource, now)),
     );
   for (const { name, last_error } of proxy.resources)
@@ -63,6 +65,13 @@ function resourceRow(resource: ProxyResourceBody, now: number): string[] {
     `  ${resource.name}`,
     resource.version_sent ?? '-',
     resource.version_acknowledged ?? '-',
+    observedText(resource),
     resource.expires_at === null ? '-' : relativeTime(resource.expires_at, now),
   ];
+}
+
+/** A version is named only where it is another than the one that stands beside it. */
+function observedText({ version_observed, version_acknowledged }: ProxyResourceBody): string {
+  if (version_observed === null) return '-';
+  return version_observed === version_acknowledged ? 'yes' : version_observed;
 }

@@ -41,14 +41,16 @@ export async function followRotation(
 
 /** A bar for each phase, and by name who is waited for. */
 export function rotationLines(rotation: RotationBody, now: number): string[] {
-  const { kind, old_id, new_id, phase, consumers, laggard_count, presenter_count, outstanding } = rotation;
+  const { kind, old_id, new_id, phase, consumers, observed, laggard_count, presenter_count, outstanding } =
+    rotation;
   const activated = phase === 'draining' || phase === 'retiring';
-  const acknowledged = activated ? consumers : consumers - laggard_count;
+  const acknowledged = activated ? consumers : rotation.acknowledged;
   const waitsForAcks = phase === 'waiting for acknowledgements';
   const lines = [
     `${kind} rotation ${old_id} -> ${new_id ?? 'new'}: ${phase}${rotation.urgent ? ' (compromised)' : ''}${rotation.hands_free ? '' : ', step by step'}`,
     `  prepared      ${bar(new_id === null ? 0 : 1, 1)}`,
     `  acknowledged  ${bar(acknowledged, consumers)} ${acknowledged} of ${consumers}`,
+    `  observed      ${bar(observed, consumers)} ${observed} of ${consumers}`,
     `  activated     ${bar(activated ? 1 : 0, 1)}`,
     ...(kind === 'root' && activated
       ? [

@@ -16,6 +16,7 @@ interface ConsumerRow {
   readonly bundle_sent_at: Date | null;
   readonly bundle_acknowledged: string | null;
   readonly bundle_observed: string | null;
+  readonly observes_until: Date | null;
   readonly authorities: string[];
   readonly holds_until: Date | null;
   readonly problem: string | null;
@@ -30,7 +31,7 @@ interface UnreportedRow {
 }
 
 const COLUMNS = `instance, node, names, identities, streams, gone, acknowledges, bundle_sent, bundle_sent_at,
-  bundle_acknowledged, bundle_observed, authorities, holds_until, problem`;
+  bundle_acknowledged, bundle_observed, observes_until, authorities, holds_until, problem`;
 const WRITTEN = COLUMNS.replace('instance, node, ', 'instance, ');
 /**
  * 0 for a bundle that the database knows nothing of: an older one was restored, and what followed then is lost. No
@@ -104,10 +105,10 @@ export class PostgresFleetStore implements FleetStore {
        INSERT INTO consumer (agent, node, updated_at, keep_until, held, ${WRITTEN})
        SELECT $2, $3, statement_timestamp(), to_timestamp(keep_until / 1000), held, instance, names, identities,
          streams, gone, acknowledges, bundle_sent, to_timestamp(bundle_sent_at / 1000), bundle_acknowledged,
-         bundle_observed, authorities, to_timestamp(holds_until / 1000), problem
+         bundle_observed, to_timestamp(observes_until / 1000), authorities, to_timestamp(holds_until / 1000), problem
        FROM json_to_recordset($1) AS r (instance text, names text[], identities text[], streams integer,
          gone boolean, acknowledges boolean, bundle_sent bigint, bundle_sent_at float8, bundle_acknowledged bigint,
-         bundle_observed bigint, authorities text[], holds_until float8, problem text, keep_until float8, held jsonb)
+         bundle_observed bigint, observes_until float8, authorities text[], holds_until float8, problem text, keep_until float8, held jsonb)
        ON CONFLICT (instance, agent) DO UPDATE SET
          (node, updated_at, keep_until, held, ${WRITTEN}) = ROW (EXCLUDED.node, EXCLUDED.updated_at,
            EXCLUDED.keep_until, EXCLUDED.held, ${EXCLUDED})`,
@@ -143,6 +144,7 @@ function consumerOf(row: ConsumerRow): Consumer {
     bundleSentAt: row.bundle_sent_at?.getTime() ?? null,
     bundleAcknowledged: numberOf(row.bundle_acknowledged),
     bundleObserved: numberOf(row.bundle_observed),
+    observesUntil: row.observes_until?.getTime() ?? null,
     authorities: row.authorities,
     holdsUntil: row.holds_until?.getTime() ?? null,
     problem: row.problem,
@@ -187,6 +189,7 @@ function columnsOf(record: ConsumerRecord): Record<string, unknown> {
     bundle_sent_at: record.bundleSentAt,
     bundle_acknowledged: record.bundleAcknowledged,
     bundle_observed: record.bundleObserved,
+    observes_until: record.observesUntil,
     authorities: record.authorities,
     holds_until: record.holdsUntil,
     problem: record.problem,

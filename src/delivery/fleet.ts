@@ -196,6 +196,14 @@ export class Fleet {
         member.acknowledged(stream, name, version);
         this.#change(instance);
       },
+      observing: (until) => {
+        stream.observesUntil = until;
+        this.#change(instance);
+      },
+      observed: (name, version) => {
+        member.observed(stream, name, version);
+        this.#change(instance);
+      },
       rejected: (name, _version, message) => {
         member.rejected(name, message);
         this.#change(instance);

@@ -8,6 +8,7 @@ import {
   isIn,
   lastEnd,
   lastOfEachAuthority,
+  observed,
   type Slot,
   sentBundle,
   sentCertificate,
@@ -54,6 +55,8 @@ export interface Stream {
   /** False where the protocol knows no acknowledgement. */
   readonly acknowledges: boolean;
   readonly slots: Map<string, LiveSlot>;
+  /** Until when it is looked at most whether what it acknowledged is in use. */
+  observesUntil: number | null;
 }
 
 const HOUR_MS = 3_600_000;
@@ -144,7 +147,7 @@ export class Member {
   }
 
   open(acknowledges: boolean): Stream {
-    const stream: Stream = { node: '', acknowledges, slots: new Map() };
+    const stream: Stream = { node: '', acknowledges, slots: new Map(), observesUntil: null };
     this.#streams.add(stream);
     return stream;
   }
@@ -164,7 +167,7 @@ export class Member {
       live.slot = sentBundle(live.slot, sequence, now);
     } else {
       const until = this.#presentsUntil(now, own);
-      this.#unconfirmed = { sent: sequence, sentAt: now, acknowledged: null, until };
+      this.#unconfirmed = { sent: sequence, sentAt: now, acknowledged: null, observed: null, until };
     }
   }
 
@@ -175,6 +178,11 @@ export class Member {
     if (this.#problem?.name === name || this.#problem?.name === '') this.#problem = null;
     if (!live.answered) this.#succeed(live);
     live.answered = true;
+  }
+
+  observed(stream: Stream, name: string, version: string): void {
+    const live = stream.slots.get(name);
+    if (live !== undefined) live.slot = observed(live.slot, version);
   }
 
   rejected(name: string, message: string): void {
@@ -203,7 +211,6 @@ export class Member {
     const slots = [...this.#slots()];
     const certificates = valid(this.#certificates(own), now);
     const { bundles, confirmed } = this.#bundles(slots);
-    const acknowledgements = confirmed ? bundles.map((bundle) => bundle.acknowledged) : [];
     return {
       ...this.#nothing(),
       keepUntil,
@@ -213,7 +220,9 @@ export class Member {
       acknowledges: confirmed,
       bundleSent: least(bundles.map(({ sent }) => sent)),
       bundleSentAt: greatest(bundles.map(({ sentAt }) => sentAt)),
-      bundleAcknowledged: acknowledgements.includes(null) ? null : least(acknowledgements as number[]),
+      bundleAcknowledged: confirmed ? leastOfAll(bundles.map(({ acknowledged }) => acknowledged)) : null,
+      bundleObserved: confirmed ? leastOfAll(bundles.map(({ observed }) => observed)) : null,
+      observesUntil: greatest([...this.#streams].flatMap(({ observesUntil }) => observesUntil ?? [])),
       authorities: [...new Set(certificates.map(({ authority }) => authority))].sort(),
       holdsUntil: greatest([...certificates, ...this.#verifiers()].map(({ until }) => until)),
       problem: this.#problem?.text ?? null,
@@ -341,6 +350,7 @@ export class Member {
       bundleSentAt: null,
       bundleAcknowledged: null,
       bundleObserved: null,
+      observesUntil: null,
       authorities: [],
       holdsUntil: null,
       problem: null,
@@ -356,6 +366,12 @@ function certificateOf({ identity, serial, authority, notAfter }: X509Svid): Hel
 
 function valid(certificates: Iterable<HeldCertificate>, now: number): HeldCertificate[] {
   return [...certificates].filter(({ until }) => until > now);
+}
+
+/** The least; null where one of them is unknown. What older versions stored knows nothing of some. */
+function leastOfAll(numbers: readonly (number | null | undefined)[]): number | null {
+  const known = numbers.flatMap((number) => number ?? []);
+  return known.length < numbers.length ? null : least(known);
 }
 
 function least(numbers: readonly number[]): number | null {

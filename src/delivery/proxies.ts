@@ -10,6 +10,9 @@ export interface ProxyResource {
   readonly sentAt: number | null;
   readonly versionAcknowledged: string | null;
   readonly acknowledgedAt: number | null;
+  /** What it was last seen to use, by a look at its admin interface. */
+  readonly versionObserved: string | null;
+  readonly observedAt: number | null;
   /** The last refusal, until a later version is acknowledged. */
   readonly lastError: { readonly version: string; readonly message: string; readonly at: number } | null;
   readonly expiresAt: number | null;
@@ -88,6 +91,8 @@ export class Proxies {
         }),
       acknowledged: (name, version) =>
         change(name, { versionAcknowledged: version, acknowledgedAt: this.#clock(), lastError: null }),
+      observing: () => undefined,
+      observed: (name, version) => change(name, { versionObserved: version, observedAt: this.#clock() }),
       rejected: (name, version, message) =>
         change(name, { lastError: { version, message, at: this.#clock() } }),
       waiting: (names) => {
@@ -123,6 +128,8 @@ function empty(name: string): ProxyResource {
     sentAt: null,
     versionAcknowledged: null,
     acknowledgedAt: null,
+    versionObserved: null,
+    observedAt: null,
     lastError: null,
     expiresAt: null,
   };

@@ -14,6 +14,8 @@ export interface HeldBundle {
   readonly sentAt: number;
   /** Null before the first acknowledgement. */
   readonly acknowledged: number | null;
+  /** The last that its proxy was seen to use; null for none. */
+  readonly observed: number | null;
 }
 
 /**
@@ -51,7 +53,12 @@ export function sentCertificate(slot: Slot, certificate: HeldCertificate, now: n
 export function sentBundle(slot: Slot, sequence: number, now: number): Slot {
   return {
     ...slot,
-    bundle: { sent: sequence, sentAt: now, acknowledged: slot.bundle?.acknowledged ?? null },
+    bundle: {
+      sent: sequence,
+      sentAt: now,
+      acknowledged: slot.bundle?.acknowledged ?? null,
+      observed: slot.bundle?.observed ?? null,
+    },
   };
 }
 
@@ -65,6 +72,11 @@ export function acknowledged(slot: Slot, version: string): Slot {
   if (slot.bundle !== null) return { ...slot, bundle: { ...slot.bundle, acknowledged: sequenceOf(version) } };
   const index = slot.certificates.findIndex(({ serial }) => serial === version);
   return { ...slot, certificates: slot.certificates.slice(index) };
+}
+
+/** Its proxy was seen to use this version of the bundle. */
+export function observed(slot: Slot, version: string): Slot {
+  return slot.bundle === null ? slot : { ...slot, bundle: { ...slot.bundle, observed: sequenceOf(version) } };
 }
 
 /** By the names of the first, what may be in use of either. */

@@ -16,8 +16,10 @@ export interface Consumer {
   readonly bundleSent: number | null;
   readonly bundleSentAt: number | null;
   readonly bundleAcknowledged: number | null;
-  /** Confirmed by a look at what it uses. */
+  /** Seen to be in use, by a look at each of its proxies; null where that could not be had. */
   readonly bundleObserved: number | null;
+  /** Until when it is looked at most whether what it acknowledged is in use; null when it is not. */
+  readonly observesUntil: number | null;
   /** IDs of the authorities of every certificate that it may present now. */
   readonly authorities: readonly string[];
   /** The last end among these certificates; null when it holds none. */

@@ -1,5 +1,11 @@
 import type { Consumer, Outstanding } from './fleet.ts';
 
+/**
+ * How long a proxy is looked at, at most, until it is seen to use what it acknowledged: then its acknowledgement has to
+ * do. Envoy uses a secret before it acknowledges it, so one look is the rule.
+ */
+export const OBSERVATION_MS = 10_000;
+
 /** A consumer that a step waits for, and why, for people. Times are milliseconds since the epoch. */
 export interface Laggard {
   readonly instance: string;
@@ -37,12 +43,28 @@ export function presenters(
   now: number,
   consumers: readonly Consumer[],
 ): Laggard[] {
-  return consumers.flatMap(({ instance, node, names, problem, gone, authorities, holdsUntil, streams }) => {
+  return consumers.flatMap((consumer) => {
+    const { instance, node, names, problem, gone, authorities, holdsUntil, streams } = consumer;
     if (gone || holdsUntil === null || holdsUntil <= now) return [];
-    if (!authorities.some((id) => authorityIds.has(id))) return [];
-    const why = streams > 0 ? 'has not acknowledged its new certificate' : 'is away and may still run';
-    return [{ instance, node, names, problem, why, until: holdsUntil }];
+    const laggard = { instance, node, names, problem };
+    if (authorities.some((id) => authorityIds.has(id))) {
+      const why = streams > 0 ? 'has not acknowledged its new certificate' : 'is away and may still run';
+      return [{ ...laggard, why, until: holdsUntil }];
+    }
+    if (!isLookedAt(consumer, now)) return [];
+    const why = 'has acknowledged its new certificate, and is not seen to present it yet';
+    return [{ ...laggard, why, until: consumer.observesUntil }];
   });
+}
+
+/** Whether it acknowledged the bundle of `sequence`, or cannot and was held for. */
+export function hasAcknowledged(
+  consumer: Consumer,
+  sequence: number,
+  now: number,
+  holdSeconds: number,
+): boolean {
+  return unacknowledged(consumer, sequence, now, holdSeconds * 1000) === null;
 }
 
 /** What keeps old authorities from being dropped from the bundles. */
@@ -62,12 +84,32 @@ export function mayRetire(gate: RetireGate, urgent: boolean, connected: Readonly
 }
 
 /** Whether the fleet waits for it at all: it has its trust from us, and is there or may come back. */
-function takesTrust({ gone, bundleSent, streams, holdsUntil }: Consumer, now: number): boolean {
+export function takesTrust({ gone, bundleSent, streams, holdsUntil }: Consumer, now: number): boolean {
   if (gone || bundleSent === null) return false;
   return streams > 0 || (holdsUntil !== null && holdsUntil > now);
 }
 
 function lag(
+  consumer: Consumer,
+  sequence: number,
+  now: number,
+  holdMs: number,
+): Pick<Laggard, 'why' | 'until'> | null {
+  const missing = unacknowledged(consumer, sequence, now, holdMs);
+  if (missing !== null) return missing;
+  if ((consumer.bundleObserved ?? 0) >= sequence || !isLookedAt(consumer, now)) return null;
+  return {
+    why: 'has acknowledged the bundle, and is not seen to use it yet',
+    until: consumer.observesUntil,
+  };
+}
+
+/** A time further away was set by another clock than ours: it is not waited for. */
+function isLookedAt({ observesUntil }: Consumer, now: number): boolean {
+  return observesUntil !== null && now < observesUntil && observesUntil <= now + OBSERVATION_MS;
+}
+
+function unacknowledged(
   consumer: Consumer,
   sequence: number,
   now: number,

@@ -1,6 +1,6 @@
 import type { StoredSituation } from './apply.ts';
 import type { Outstanding } from './fleet.ts';
-import { type Laggard, laggards, presenters } from './gate.ts';
+import { hasAcknowledged, type Laggard, laggards, presenters, takesTrust } from './gate.ts';
 import { gateSequence, isActivated, issuedBy, waitsForImport } from './plan.ts';
 import type { Rotation } from './rotation.ts';
 
@@ -12,6 +12,10 @@ export interface RotationPicture {
   readonly sequence: number | null;
   /** Consumers that take their trust from us and are there, or may come back. */
   readonly consumers: number;
+  /** How many of them acknowledged it, or cannot and were held for. */
+  readonly acknowledged: number;
+  /** How many were seen to use it, where that can be seen at all. */
+  readonly observed: number;
   /** Who holds the activation up. */
   readonly laggards: readonly Laggard[];
   /** Who may still present a certificate of the old root. */
@@ -38,6 +42,7 @@ export function pictureOf(now: number, situation: StoredSituation): RotationPict
     const sequence = gateSequence(authorities, rotation);
     const activated = isActivated(authorities, rotation);
     const hold = rotation.urgent ? 0 : rotation.holdSeconds;
+    const counted = fleet.filter((consumer) => takesTrust(consumer, now));
     const behind = activated || sequence === null ? [] : laggards(sequence, now, hold, fleet);
     const old = issuedBy(authorities, rotation.oldId);
     const presenting = activated && rotation.kind === 'root' ? presenters(old, now, fleet) : [];
@@ -51,9 +56,15 @@ export function pictureOf(now: number, situation: StoredSituation): RotationPict
         presenting.length > 0 || situation.outstanding.count > 0,
       ),
       sequence,
-      consumers: fleet.filter(({ gone, bundleSent, streams, holdsUntil }) =>
-        gone || bundleSent === null ? false : streams > 0 || (holdsUntil ?? 0) > now,
-      ).length,
+      consumers: counted.length,
+      acknowledged:
+        sequence === null
+          ? 0
+          : counted.filter((consumer) => hasAcknowledged(consumer, sequence, now, hold)).length,
+      observed:
+        sequence === null
+          ? 0
+          : counted.filter(({ bundleObserved }) => (bundleObserved ?? 0) >= sequence).length,
       laggards: behind,
       presenters: presenting,
       outstanding: activated ? situation.outstanding : { count: 0, until: null },

@@ -248,6 +248,8 @@ test('proxies are shown with what they were sent, said and wait for', async (t) 
           sent_at: '2026-03-10T12:00:00.000Z',
           version_acknowledged: '6',
           acknowledged_at: '2026-03-10T12:00:00.000Z',
+          version_observed: null,
+          observed_at: null,
           last_error: { version: '7', message: 'no such key', at: '2026-03-10T12:00:00.000Z' },
           expires_at: '2026-03-10T12:01:00.000Z',
         },

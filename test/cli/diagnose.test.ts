@@ -102,6 +102,8 @@ const HELD: ProxyResourceBody = {
   sent_at: at(-DAY_MS),
   version_acknowledged: '2',
   acknowledged_at: at(-DAY_MS),
+  version_observed: null,
+  observed_at: null,
   last_error: null,
   expires_at: at(1000),
 };

@@ -12,6 +12,7 @@ test('proxies shows resources, refusals and what is waited for, and nothing that
   stream.named({ id: 'front\u001b[2J\u009b31m', cluster: '', userAgent: 'envoy' });
   stream.sent('default', '3', new Date(NOW + 42 * 60_000));
   stream.acknowledged('default', '2');
+  stream.observed('default', '2');
   stream.rejected('default', '3', 'bad key\r\nfake line');
   stream.sent('ROOTCA', '1', null);
   stream.waiting(['gateway/x']);
@@ -19,9 +20,9 @@ test('proxies shows resources, refusals and what is waited for, and nothing that
   t.deepEqual(lines(stdout), [
     'spiffe://carnet.local/web',
     '  node front\ufffd[2J\ufffd31m, sds, container:1, connected now',
-    '  RESOURCE  SENT  ACKNOWLEDGED  EXPIRES',
-    '  default   3     2             in 42m',
-    '  ROOTCA    1     -             -',
+    '  RESOURCE  SENT  ACKNOWLEDGED  OBSERVED  EXPIRES',
+    '  default   3     2             yes       in 42m',
+    '  ROOTCA    1     -             -         -',
     '  refused default version 3 now: bad key\ufffd\ufffdfake line',
     '  waits for gateway/x',
   ]);

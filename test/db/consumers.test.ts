@@ -215,6 +215,7 @@ function consumer(instance: string, fields: Partial<ConsumerRecord> = {}): Consu
     bundleSentAt: null,
     bundleAcknowledged: null,
     bundleObserved: null,
+    observesUntil: null,
     authorities: [],
     holdsUntil: null,
     problem: null,

@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { Consumer } from '../../src/rotation/fleet.ts';
-import { laggards, mayRetire, presenters } from '../../src/rotation/gate.ts';
+import { hasAcknowledged, laggards, mayRetire, OBSERVATION_MS, presenters } from '../../src/rotation/gate.ts';
 import { consumer, DAY_MS, NOW } from './world.ts';
 
 const HOLD_SECONDS = 60;
@@ -10,6 +10,22 @@ const WAITED_FOR: readonly [claim: string, fields: Partial<Consumer>, waits: boo
   ['one that acknowledged a later bundle', { bundleAcknowledged: 6 }, false],
   ['one that acknowledged an earlier bundle only', { bundleAcknowledged: 4 }, true],
   ['one that refused it', { bundleAcknowledged: 4, bundleSent: 5, problem: 'bad' }, true],
+  [
+    'one that acknowledged it and is looked at',
+    { bundleAcknowledged: 5, bundleObserved: 4, observesUntil: NOW + 1 },
+    true,
+  ],
+  [
+    'one that was seen to use it',
+    { bundleAcknowledged: 5, bundleObserved: 5, observesUntil: NOW + 1 },
+    false,
+  ],
+  ['one that was looked at in vain', { bundleAcknowledged: 5, observesUntil: NOW }, false],
+  [
+    'one that another clock says is looked at for longer than anybody is',
+    { bundleAcknowledged: 5, observesUntil: NOW + OBSERVATION_MS + 1 },
+    false,
+  ],
   ['one that takes its trust from elsewhere', { bundleSent: null, bundleAcknowledged: null }, false],
   ['one that has ended', { bundleAcknowledged: 4, gone: true }, false],
   ['one that is away and may still run', { bundleAcknowledged: 4, streams: 0 }, true],
@@ -56,6 +72,19 @@ test('who may still present an old certificate is anyone who holds one and has n
   t.is(presenters(OLD, NOW, [consumer('x', { ...holding, gone: true })]).length, 0);
   t.is(presenters(OLD, NOW, [consumer('x', { ...holding, authorities: ['new'] })]).length, 0);
   t.is(presenters(OLD, NOW, [consumer('x', { ...holding, holdsUntil: NOW })]).length, 0);
+});
+
+test('who is looked at has acknowledged all the same', (t) => {
+  const looked = consumer('x', { bundleAcknowledged: 5, observesUntil: NOW + 1 });
+  t.true(hasAcknowledged(looked, 5, NOW, HOLD_SECONDS));
+  t.false(hasAcknowledged(looked, 6, NOW, HOLD_SECONDS));
+});
+
+test('a retirement waits while it is looked whether new certificates are presented, and no longer', (t) => {
+  const looked = { authorities: ['new'], observesUntil: NOW + OBSERVATION_MS };
+  const [presenter] = presenters(OLD, NOW, [consumer('x', looked)]);
+  t.is(presenter?.until, looked.observesUntil);
+  t.is(presenters(OLD, NOW, [consumer('x', { ...looked, observesUntil: NOW })]).length, 0);
 });
 
 test('what no consumer accounts for holds a retirement up, but after a compromise', (t) => {

@@ -1,0 +1,90 @@
+import { z } from 'zod';
+import { CarnetError } from '../errors.ts';
+
+/** A certificate as a proxy shows it. */
+export interface ShownCertificate {
+  /** Lower-case hex without leading zeros. */
+  readonly serial: string;
+  readonly uris: readonly string[];
+}
+
+/** One TLS configuration that a proxy verifies and presents by: each listener and cluster has its own. */
+export interface TlsContext {
+  /** What it trusts. */
+  readonly roots: readonly ShownCertificate[];
+  /** What it presents; its issuers may be among them. */
+  readonly chain: readonly ShownCertificate[];
+}
+
+/** What a proxy must be seen to use. Serials as in {@link ShownCertificate}. */
+export type Expected =
+  | { readonly kind: 'leaf'; readonly identity: string; readonly serial: string }
+  | {
+      readonly kind: 'bundle';
+      /** `spiffe://<trust domain>`. */
+      readonly trustDomainId: string;
+      readonly serials: ReadonlySet<string>;
+    };
+
+const Certificate = z.object({
+  serial_number: z.string().default(''),
+  subject_alt_names: z.array(z.object({ uri: z.string().optional() })).default([]),
+});
+const Page = z.object({
+  certificates: z
+    .array(
+      z.object({
+        ca_cert: z.array(Certificate).default([]),
+        cert_chain: z.array(Certificate).default([]),
+      }),
+    )
+    .default([]),
+});
+
+/** Reads the answer of Envoy's admin `/certs` (envoy.admin.v3.Certificates). Throws `invalid_argument`. */
+export function parseCertsPage(text: string): TlsContext[] {
+  try {
+    return Page.parse(JSON.parse(text)).certificates.map(({ ca_cert, cert_chain }) => ({
+      roots: ca_cert.map(shown),
+      chain: cert_chain.map(shown),
+    }));
+  } catch (cause) {
+    throw new CarnetError('invalid_argument', "the answer is not one of Envoy's /certs", { cause });
+  }
+}
+
+/** `serial` in hex, in the one form in which two of them can be compared. */
+export function serialText(serial: string): string {
+  return serial.toLowerCase().replace(/^0+/, '');
+}
+
+/**
+ * Whether each context that this is for uses it, and there is one. A context is meant by a leaf if it presents that
+ * identity, and by a bundle if it trusts a root of that trust domain or of that bundle: then these must be all. Of an
+ * Envoy that shows one root only a bundle of two is never in use. CRLs are shown by none.
+ */
+export function isInUse(expected: Expected, contexts: readonly TlsContext[]): boolean {
+  const meant = contexts.filter((context) => isMeant(expected, context));
+  return meant.length > 0 && meant.every((context) => uses(expected, context));
+}
+
+function isMeant(expected: Expected, { roots, chain }: TlsContext): boolean {
+  if (expected.kind === 'leaf') return chain.some(({ uris }) => uris.includes(expected.identity));
+  const { serials, trustDomainId } = expected;
+  return roots.some(({ serial, uris }) => serials.has(serial) || uris.includes(trustDomainId));
+}
+
+function uses(expected: Expected, { roots, chain }: TlsContext): boolean {
+  if (expected.kind === 'leaf') return chain.some(({ serial }) => serial === expected.serial);
+  const trusted = new Set(roots.map(({ serial }) => serial));
+  return (
+    trusted.size === expected.serials.size && [...trusted].every((serial) => expected.serials.has(serial))
+  );
+}
+
+function shown({ serial_number, subject_alt_names }: z.output<typeof Certificate>): ShownCertificate {
+  return {
+    serial: serialText(serial_number),
+    uris: subject_alt_names.flatMap(({ uri }) => uri ?? []),
+  };
+}
