@@ -4,7 +4,8 @@ import type { Address } from '../setting-values.ts';
 export interface EnvoyOptions {
   readonly agentSocket: string;
   readonly nodeId: string;
-  readonly admin: Address;
+  /** A path is a Unix socket's. */
+  readonly admin: Address | { readonly path: string };
   /** State of the world, or only what changed. */
   readonly apiType: 'GRPC' | 'DELTA_GRPC';
   readonly inbound: EnvoyInbound | null;
@@ -48,8 +49,11 @@ const AGENT = 'carnet_agent';
 export function envoyBootstrap(options: EnvoyOptions): JsonObject {
   const { inbound, outbound } = options;
   return {
-    node: { id: options.nodeId, cluster: options.nodeId },
-    admin: { address: socketAddress(options.admin) },
+    node: { id: options.nodeId, cluster: options.nodeId, ...metadataOf(options.admin) },
+    admin: {
+      address:
+        'path' in options.admin ? { pipe: { path: options.admin.path } } : socketAddress(options.admin),
+    },
     static_resources: {
       listeners: [
         ...(inbound === null ? [] : [httpListener('inbound', inbound, downstreamTls(options, inbound))]),
@@ -62,6 +66,18 @@ export function envoyBootstrap(options: EnvoyOptions): JsonObject {
       ],
     },
   };
+}
+
+/** Where the agent finds the admin interface, to see what is in use: on its own machine or not at all. */
+function metadataOf(admin: EnvoyOptions['admin']): JsonObject {
+  const address = 'path' in admin ? admin.path : loopbackAddress(admin);
+  return address === null ? {} : { metadata: { carnet_admin_address: address } };
+}
+
+function loopbackAddress({ host, port }: Address): string | null {
+  if (port === 0) return null;
+  if (host === '::1' || host === '::') return `[::1]:${port}`;
+  return ['127.0.0.1', 'localhost', '0.0.0.0'].includes(host) ? `127.0.0.1:${port}` : null;
 }
 
 function downstreamTls(options: EnvoyOptions, { peers }: EnvoyInbound): Json {

@@ -41,7 +41,11 @@ export function envoyCommand(): Command {
     .description('print a complete Envoy configuration that takes keys, certificates and trust from SDS')
     .addOption(agentSocketOption())
     .option('--node-id <NAME>', "Envoy's name for itself, as carnet proxies shows it", hostname())
-    .option('--admin <HOST:PORT>', "Envoy's admin interface", '127.0.0.1:9901')
+    .option(
+      '--admin <HOST:PORT|PATH>',
+      "Envoy's admin interface, on loopback or a Unix socket: there the agent sees what Envoy uses",
+      '127.0.0.1:9901',
+    )
     .option('--delta', 'delta xDS instead of state of the world')
     .option(
       '--trust-domain <NAME>',
@@ -87,7 +91,7 @@ function optionsOf(flags: Flags): Parameters<typeof envoyBootstrap>[0] {
   return {
     agentSocket: resolve(agentSocketOf(flags)),
     nodeId: flags.nodeId,
-    admin: parseAddress(flags.admin),
+    admin: flags.admin.startsWith('/') ? { path: flags.admin } : parseAddress(flags.admin),
     apiType: flags.delta === true ? 'DELTA_GRPC' : 'GRPC',
     inbound: inbound && { listen: inbound[0], app: inbound[1], peers: peersOf(flags.allow) },
     outbound:

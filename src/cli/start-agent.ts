@@ -1,5 +1,6 @@
 import { Server } from '@grpc/grpc-js';
 import { CALLER_LIMITS, type CallerSocket, listenForCallers, SOCKET_MODE } from '../agent/caller-socket.ts';
+import { readCerts } from '../agent/envoy-admin.ts';
 import { createSvidIssuer } from '../agent/issue-svid.ts';
 import { createUnixAttestor } from '../attestation/attest.ts';
 import type { Attestation } from '../attestation/attestation.ts';
@@ -11,8 +12,10 @@ import type { Clock } from '../clock.ts';
 import { Fleet } from '../delivery/fleet.ts';
 import { FleetReport, type FleetStore } from '../delivery/fleet-report.ts';
 import type { Holder, X509Svid } from '../delivery/holdings.ts';
+import { parseCertsPage } from '../delivery/in-use.ts';
 import type { Superseded } from '../delivery/instance.ts';
 import { type Attachment, Instances, type IssueFailure } from '../delivery/instances.ts';
+import { Observations } from '../delivery/observations.ts';
 import { observedByBoth } from '../delivery/observer.ts';
 import { Proxies } from '../delivery/proxies.ts';
 import { errorCodeOf } from '../errors.ts';
@@ -77,6 +80,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const report = options.fleet && startReport(fleet, options.fleet, log);
   const attestor = createUnixAttestor();
   const attachments = new Map<Attestation, Attachment>();
+  const pids = new WeakMap<Attestation, number>();
+  const observations = new Observations({
+    clock,
+    look: async ({ pid, address }) => parseCertsPage(await readCerts(pid, address)),
+  });
   const server = new Server(SERVER_OPTIONS);
   let callers: CallerSocket | undefined;
   const discovery = addSecretDiscoveryService(server, {
@@ -85,11 +93,15 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       fleet.admit(attestation.instance);
       return holderOf(attestation, instances, attachments);
     },
-    observe: (protocol, holder) =>
-      observedByBoth(
-        fleet.connect(holder, true),
-        proxies.connect(protocol, holder.instance, () =>
-          holder.current().svids.map(({ identity }) => identity),
+    observe: (protocol, holder, call) =>
+      observations.watch(
+        pids.get(attestationOf(callers, call)) ?? 0,
+        holder,
+        observedByBoth(
+          fleet.connect(holder, true),
+          proxies.connect(protocol, holder.instance, () =>
+            holder.current().svids.map(({ identity }) => identity),
+          ),
         ),
       ),
     fetched: (holder, resources) => {
@@ -110,11 +122,16 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     path: options.socket,
     mode: SOCKET_MODE,
     server,
-    attest: (peer) =>
-      (options.attest ?? attestor.attest)(peer).catch((error: unknown) => {
+    attest: async (peer) => {
+      try {
+        const attestation = await (options.attest ?? attestor.attest)(peer);
+        pids.set(attestation, peer.pid);
+        return attestation;
+      } catch (error) {
         metrics.attestationFailures.inc();
         throw error;
-      }),
+      }
+    },
     onClosed: (attestation) => {
       attachments.get(attestation)?.detach();
       attachments.delete(attestation);
@@ -138,6 +155,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       clearInterval(timer);
       instances.close();
       discovery.close();
+      observations.close();
       await callers.close();
       server.forceShutdown();
       attestor.close();

@@ -24,7 +24,7 @@ export type CallerCall = ServerDuplexStream<unknown, unknown> | ServerUnaryCall<
 export interface SecretDiscoveryOptions {
   /** Whose call this is. What it throws ends the call with its code's status. */
   readonly callerOf: (call: CallerCall) => Holder | Promise<Holder>;
-  readonly observe: (protocol: 'sds' | 'delta-sds', holder: Holder) => StreamObserver;
+  readonly observe: (protocol: 'sds' | 'delta-sds', holder: Holder, call: CallerCall) => StreamObserver;
   /** A caller is handed these, and will not say what it does with them. They are what `holder` holds now. */
   readonly fetched: (holder: Holder, resources: readonly Resource[]) => void;
   readonly metrics: SdsMetrics;
@@ -126,7 +126,7 @@ class Service implements SecretDiscovery {
       if (call.cancelled) return leave();
       const stream = new SecretStream(call, variant, {
         holder,
-        observer: this.#options.observe(variant.protocol, holder),
+        observer: this.#options.observe(variant.protocol, holder, call),
         metrics: this.#options.metrics,
         log: this.#options.log,
         limits: this.#limits,

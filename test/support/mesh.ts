@@ -79,7 +79,8 @@ export async function startMesh({ count, agentSockets, trustDomain, register }: 
     const config = envoyBootstrap({
       agentSocket: agentSockets[index % agentSockets.length] ?? '',
       nodeId: name,
-      admin: { host: LOCALHOST, port: 0 },
+      // Known beforehand, so that the agent can see what it uses.
+      admin: { host: LOCALHOST, port: await freePort() },
       apiType: index % 2 === 0 ? 'GRPC' : 'DELTA_GRPC',
       inbound: {
         listen: { host: LOCALHOST, port: inboundPorts[index] ?? 0 },
