@@ -25,7 +25,10 @@ CREATE TABLE agent (
   evidence jsonb NOT NULL,
   -- Counts up: what was issued after an earlier attestation counts no more.
   attestation integer NOT NULL CHECK (attestation > 0),
-  serial bytea NOT NULL CHECK (octet_length(serial) = 16),
+  -- The first certificate of this attestation: what was issued before it belongs to an earlier one.
+  attested_serial bytea NOT NULL CHECK (octet_length(attested_serial) = 16),
+  -- The newest; null once none counts any more, until the next attestation.
+  serial bytea CHECK (octet_length(serial) = 16),
   -- When the certificate was presented for the first time. Until then, the one before it is as good.
   seen_at timestamptz,
   previous_serial bytea CHECK (octet_length(previous_serial) = 16),

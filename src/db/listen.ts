@@ -5,7 +5,7 @@ import type { Logger } from '../log.ts';
 import type { Queryable } from './database.ts';
 
 /** What changes in the database wake the replicas for. */
-export const TOPICS = ['entries', 'authorities', 'bundle', 'denials'] as const;
+export const TOPICS = ['entries', 'authorities', 'bundle', 'denials', 'agents', 'federation'] as const;
 export type Topic = (typeof TOPICS)[number];
 
 export interface ListenOptions {

@@ -1,0 +1,204 @@
+import type {
+  AgentCredential,
+  AgentRecord,
+  AgentState,
+  AgentStore,
+  NewSession,
+  Standing,
+} from '../agent/server/agent-store.ts';
+import type { AttestedNode } from '../agent/server/node-attestor.ts';
+import { CarnetError } from '../errors.ts';
+import { type AgentRow, findAgent, findKnownAgent, listAgents, recordOf } from './agent-rows.ts';
+import type { Database, Queryable } from './database.ts';
+import { notify } from './listen.ts';
+import { insertEvents } from './operator-events.ts';
+
+/** Ours: of one attestation; a process that comes back after so many others have taken its place goes unnoticed. */
+const MAX_PAST_RUNS = 32;
+/** Who bans where two hold one identity. */
+const COPY_ACTOR = 'server:link';
+
+export class PostgresAgentStore implements AgentStore {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  attested(method: string, node: AttestedNode, { serial, expiresAt }: AgentCredential): Promise<void> {
+    return this.#database.transact(async (tx) => {
+      const before = await findAgent(tx, node.name);
+      if (before !== undefined) checkNotBanned(before);
+      await tx.query(
+        `INSERT INTO agent (node, method, selectors, evidence, attestation, serial, attested_serial, expires_at)
+         VALUES ($1, $2, $3, $4, 1, decode($5, 'hex'), decode($5, 'hex'), $6)
+         ON CONFLICT (node) DO UPDATE SET method = EXCLUDED.method, selectors = EXCLUDED.selectors,
+           evidence = EXCLUDED.evidence, attestation = agent.attestation + 1, serial = EXCLUDED.serial,
+           attested_serial = EXCLUDED.serial, seen_at = NULL, previous_serial = NULL, expires_at = EXCLUDED.expires_at,
+           run_id = NULL, past_run_ids = '{}', session_id = NULL, attested_at = statement_timestamp()`,
+        [node.name, method, node.selectors, node.evidence, serial, expiresAt],
+      );
+      if (before !== undefined) await notify(tx, 'agents');
+    });
+  }
+
+  presented(node: string, serial: string): Promise<Standing> {
+    return this.#judged(node, async (tx, agent) => {
+      const copied = await checkSerial(tx, agent, serial);
+      if (copied !== null) return { copied };
+      if (serial === agent.serial && agent.seen_at === null)
+        await tx.query('UPDATE agent SET seen_at = statement_timestamp() WHERE node = $1', [node]);
+      const { method, selectors, evidence, attestation } = agent;
+      return { fair: { method, selectors, evidence, attestation } };
+    });
+  }
+
+  async renewed(node: string, shown: string, { serial, expiresAt }: AgentCredential): Promise<void> {
+    await this.#judged(node, async (tx, agent) => {
+      const copied = await checkSerial(tx, agent, shown);
+      if (copied !== null) return { copied };
+      await tx.query(
+        `UPDATE agent SET serial = decode($2, 'hex'), previous_serial = decode($3, 'hex'), seen_at = NULL, expires_at = $4
+         WHERE node = $1`,
+        [node, serial, shown, expiresAt],
+      );
+      return { fair: undefined };
+    });
+  }
+
+  async sessionBegan(node: string, { id, runId, version }: NewSession): Promise<void> {
+    const run = Buffer.from(runId).toString('hex');
+    await this.#judged(node, async (tx, agent) => {
+      if (agent.past_run_ids.includes(run))
+        return { copied: `run ${run}, whose place another run had taken, came back` };
+      const past = agent.run_id === null || agent.run_id === run ? [] : [Buffer.from(agent.run_id, 'hex')];
+      await tx.query(
+        `UPDATE agent SET run_id = $2, past_run_ids = (past_run_ids || $3::bytea[])[greatest(1,
+             cardinality(past_run_ids || $3::bytea[]) - ${MAX_PAST_RUNS - 1}):],
+           session_id = $4, version = $5, last_seen_at = statement_timestamp() WHERE node = $1`,
+        [node, runId, past, id, version],
+      );
+      if (agent.session_id !== null) await notify(tx, 'agents');
+      return { fair: undefined };
+    });
+  }
+
+  async sessionEnded(node: string, sessionId: string): Promise<void> {
+    await this.#database.query(
+      `UPDATE agent SET session_id = NULL, last_seen_at = statement_timestamp()
+       WHERE node = $1 AND session_id = $2`,
+      [node, sessionId],
+    );
+  }
+
+  async seen(nodes: readonly string[]): Promise<void> {
+    await this.#database.query(
+      'UPDATE agent SET last_seen_at = statement_timestamp() WHERE node = ANY ($1) AND session_id IS NOT NULL',
+      [nodes],
+    );
+  }
+
+  async states(): Promise<AgentState[]> {
+    const rows = await this.#database.query<
+      Pick<AgentRow, 'node' | 'attestation' | 'session_id' | 'ban_reason'>
+    >('SELECT node, attestation, session_id, ban_reason FROM agent');
+    return rows.map((row) => ({
+      node: row.node,
+      attestation: row.attestation,
+      sessionId: row.session_id,
+      banReason: row.ban_reason,
+    }));
+  }
+
+  async list(): Promise<AgentRecord[]> {
+    return (await listAgents(this.#database)).map(recordOf);
+  }
+
+  ban(node: string, reason: string, actor: string): Promise<AgentRecord> {
+    return this.#database.transact(async (tx) => {
+      const agent = await findKnownAgent(tx, node);
+      if (agent.banned_at === null) await ban(tx, agent, reason, actor);
+      return recordOf(await findKnownAgent(tx, node));
+    });
+  }
+
+  unban(node: string, actor: string): Promise<AgentRecord> {
+    return this.#database.transact(async (tx) => {
+      const agent = await findKnownAgent(tx, node);
+      if (agent.banned_at === null) return recordOf(agent);
+      await tx.query(
+        `UPDATE agent SET banned_at = NULL, banned_by = NULL, ban_reason = NULL, serial = NULL, previous_serial = NULL,
+           attestation = attestation + 1 WHERE node = $1`,
+        [node],
+      );
+      const before = { banned_by: agent.banned_by, ban_reason: agent.ban_reason };
+      await insertEvents(tx, [
+        { actor, action: 'agent.unban', subject: node, before, after: null, reason: '' },
+      ]);
+      await notify(tx, 'agents');
+      return recordOf(await findKnownAgent(tx, node));
+    });
+  }
+
+  /** Judges an agent that is not banned. A copy is banned in the same transaction, and then refused. */
+  async #judged<T>(
+    node: string,
+    judge: (tx: Queryable, agent: AgentRow) => Promise<Judgement<T>>,
+  ): Promise<T> {
+    const judged = await this.#database.transact(async (tx) => {
+      const agent = await findAgent(tx, node);
+      if (agent === undefined)
+        throw new CarnetError('agent_unknown', `no agent of ${node} is known here: it must be attested`);
+      checkNotBanned(agent);
+      const judgement = await judge(tx, agent);
+      if ('copied' in judgement) await ban(tx, agent, `copied: ${judgement.copied}`, COPY_ACTOR);
+      return judgement;
+    });
+    if ('fair' in judged) return judged.fair;
+    throw new CarnetError(
+      'agent_copied',
+      `two hold the identity of the agent of ${node} (${judged.copied}), and it is banned: find out who, then carnet agents unban ${node}`,
+    );
+  }
+}
+
+/** What is answered to an honest agent, or how it shows that there is a copy of it. */
+type Judgement<T> = { readonly fair: T } | { readonly copied: string };
+
+/** How a certificate shows that there is a copy, or null. Throws `agent_unknown` for one that counts no more. */
+async function checkSerial(tx: Queryable, agent: AgentRow, serial: string): Promise<string | null> {
+  if (serial === agent.serial) return null;
+  const isPrevious = serial === agent.previous_serial;
+  if (isPrevious && agent.seen_at === null) return null;
+  if (isPrevious && agent.overlaps)
+    throw new CarnetError('agent_unknown', `certificate ${serial} was replaced: show the newer one`);
+  const [row] = await tx.query<{ later: boolean }>(
+    `SELECT count(*) > 0 AS later FROM issuance AS shown JOIN issuance AS first ON first.serial = decode($2, 'hex')
+     WHERE shown.serial = decode($1, 'hex') AND shown.recorded_at >= first.recorded_at`,
+    [serial, agent.attested_serial],
+  );
+  if (agent.serial !== null && row?.later === true)
+    return `certificate ${serial} was shown after its successor`;
+  throw new CarnetError(
+    'agent_unknown',
+    `certificate ${serial} of the agent of ${agent.node} counts no more: the agent must be attested anew`,
+  );
+}
+
+async function ban(tx: Queryable, { node }: AgentRow, reason: string, actor: string): Promise<void> {
+  await tx.query(
+    `UPDATE agent SET banned_at = statement_timestamp(), banned_by = $2, ban_reason = $3, session_id = NULL
+     WHERE node = $1`,
+    [node, actor, reason],
+  );
+  await insertEvents(tx, [{ actor, action: 'agent.ban', subject: node, before: null, after: null, reason }]);
+  await notify(tx, 'agents');
+}
+
+function checkNotBanned({ node, banned_at, ban_reason }: AgentRow): void {
+  if (banned_at === null) return;
+  throw new CarnetError(
+    'agent_banned',
+    `the agent of ${node} is banned since ${banned_at.toISOString()}: ${ban_reason}`,
+  );
+}
