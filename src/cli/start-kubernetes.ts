@@ -179,6 +179,7 @@ function clusterAsConsumer({ database, clock }: KubernetesOptions) {
       bundleSentAt: published?.at ?? null,
       bundleAcknowledged: null,
       bundleObserved: null,
+      observesUntil: null,
       authorities: [],
       holdsUntil: null,
       problem,
