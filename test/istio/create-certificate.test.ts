@@ -84,6 +84,8 @@ addIstioCertificateService(server, {
     sequence: 1,
     x509Authorities: [root.stored.certificate, second.root.stored.certificate],
     crls: [],
+    x509Sequence: 1,
+    jwtAuthorities: [],
   }),
   defaultTtlSeconds: 3600,
   maxCalls: 8,
