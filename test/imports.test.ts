@@ -10,6 +10,7 @@ const PURE = [
   'identity',
   'policy',
   'rotation/plan.ts',
+  'rotation/jwt-plan.ts',
   'rotation/gate.ts',
   'rotation/renewal.ts',
   'sds/stream-reducer.ts',

@@ -7,6 +7,7 @@ import type { NewRotation, Rotation, RotationChange } from '../rotation/rotation
 import type { CrlEntry } from '../x509/crl.ts';
 import type { RevocationReason } from '../x509/revocation-reason.ts';
 import type { Authority, AuthorityState } from './authority.ts';
+import type { NewJwtKey, StoredJwtKey } from './jwt-key.ts';
 import type { KeyAlgorithm } from './signer.ts';
 import type { UpstreamRequest } from './upstream-request.ts';
 
@@ -45,6 +46,9 @@ export interface AuthorityTransaction {
   /** By time of making. */
   list(): Promise<StoredAuthority[]>;
   insert(authority: NewAuthority): Promise<void>;
+  /** Keys that sign JWT-SVIDs, by time of making. `setState`, `reseal` and `destroyKey` are for them as well. */
+  jwtKeys(): Promise<StoredJwtKey[]>;
+  insertJwtKey(key: NewJwtKey): Promise<void>;
   setState(id: string, state: AuthorityState): Promise<void>;
   /** Puts the same key under another key-encryption key. */
   reseal(id: string, sealedKey: Uint8Array): Promise<void>;
@@ -58,7 +62,8 @@ export interface AuthorityTransaction {
   insertCrl(crl: StoredCrl): Promise<void>;
   /**
    * Makes the next bundle of these roots, in this order, and the latest CRLs of these authorities; its sequence
-   * number is the last one's plus one, and is noted on those of them that had none. Returns it.
+   * number is greater than the last one's, and is noted on those of them that had none. Keys of JWT-SVIDs that are
+   * published or further are in it by themselves. Returns it.
    */
   publishBundle(rootIds: readonly string[], crlAuthorityIds: readonly string[]): Promise<number>;
   /** Makes the next bundle of the same roots, and the latest CRLs of the same authorities. */
@@ -85,6 +90,8 @@ export interface AuthorityTransaction {
   consumers(): Promise<Consumer[]>;
   /** What these authorities have signed for workloads that has neither ended nor been revoked. */
   outstanding(authorityIds: readonly string[]): Promise<Outstanding>;
+  /** Tokens that this key has signed and that have not ended. */
+  outstandingTokens(keyId: string): Promise<Outstanding>;
   record(issuance: Issuance): Promise<void>;
   event(event: OperatorEvent): Promise<void>;
 }
@@ -103,6 +110,7 @@ export interface RevokedCertificate {
 
 export interface AuthorityStore {
   list(): Promise<StoredAuthority[]>;
+  jwtKeys(): Promise<StoredJwtKey[]>;
   /** The latest bundle; undefined before the first start has made one. */
   bundle(): Promise<Omit<TrustBundle, 'trustDomain'> | undefined>;
   /** Open rotations, at most one of each kind. */

@@ -4,8 +4,13 @@ import type { KeyAlgorithm, Signer } from './signer.ts';
 
 /** What is stored of an authority's key. */
 export type KeptKey = Pick<NewAuthority, 'sealedKey' | 'keyReference'>;
-/** What is needed to find an authority's key again. */
-export type StoredKey = KeptKey & Pick<NewAuthority, 'id' | 'keyAlgorithm' | 'certificate'>;
+/** What is needed to find an authority's key again, and to know that it is the one. */
+export interface StoredKey extends KeptKey, Pick<NewAuthority, 'id' | 'keyAlgorithm'> {
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKey: Uint8Array;
+}
+/** What is needed to end it. */
+export type DoomedKey = Pick<StoredKey, 'id' | 'keyReference'>;
 
 /** Whether we have the key: it is not destroyed, and not an outside CA's. */
 export function hasKey({ sealedKey, keyReference }: KeptKey): boolean {
@@ -26,12 +31,12 @@ export interface KeyStore {
   /** Throws `key_unsupported` for an algorithm that it does not have, `authority_unavailable`. */
   generate(algorithm: KeyAlgorithm): Promise<NewKey>;
   /**
-   * The signer of a key that was kept. Throws `key_unseal_failed`, also for a key that is not the certificate's.
+   * The signer of a key that was kept. Throws `key_unseal_failed`, also for a key that is not the public one's.
    * A key in hardware is looked for when it first signs: then a token that is away is `authority_unavailable`.
    */
   open(stored: StoredKey): Signer;
   /** The key is no more, here or in the token; what is stored is the caller's to remove. Done twice, it is done. */
-  destroy(stored: StoredKey): Promise<void>;
+  destroy(stored: DoomedKey): Promise<void>;
   /** Why keys cannot be used now, for people; null while they can. */
   readonly problem: string | null;
   close(): Promise<void>;
@@ -47,7 +52,7 @@ export interface KeyStores {
 
 /** Keys of both kinds, each opened where it is: so authorities move into hardware, or out of it, by rotation. */
 export function keyStores({ sealed, token, newKeys }: KeyStores): KeyStore {
-  const storeOf = ({ id, keyReference }: StoredKey): KeyStore => {
+  const storeOf = ({ id, keyReference }: DoomedKey): KeyStore => {
     if (keyReference === null) return sealed;
     if (token !== null) return token;
     throw new CarnetError(

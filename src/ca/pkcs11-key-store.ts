@@ -1,6 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
 import { CarnetError } from '../errors.ts';
-import { parseCertificate } from '../x509/certificate.ts';
 import { sequence, unsignedInteger } from '../x509/der-writer.ts';
 import { type PublicKey, parsePublicKey } from '../x509/public-key.ts';
 import { signatureAlgorithmFor, verifySignature } from '../x509/signature-algorithm.ts';
@@ -76,11 +75,11 @@ async function generate(token: Pkcs11Token, algorithm: KeyAlgorithm): Promise<Ne
   };
 }
 
-function openKey(token: Pkcs11Token, { id, keyAlgorithm, certificate, keyReference }: StoredKey): Signer {
+function openKey(token: Pkcs11Token, { id, keyAlgorithm, publicKey, keyReference }: StoredKey): Signer {
   if (keyReference === null)
     throw new CarnetError('authority_unavailable', `the key of authority ${id} is destroyed, or is not ours`);
   const place = parseKeyUri(keyReference);
-  return tokenSigner(token, keyAlgorithm, parsePublicKey(parseCertificate(certificate).spki), () => place);
+  return tokenSigner(token, keyAlgorithm, parsePublicKey(publicKey), () => place);
 }
 
 /** Signs by the key at `placeOf()`, whose first signature in each session must be by `publicKey`. */

@@ -57,6 +57,12 @@ export const AGENT: LeafProfile = { ...X509_SVID, name: 'agent' };
 /** A server's own leaf, by which agents know it: `/carnet/server`. */
 export const SERVER: LeafProfile = { ...X509_SVID, name: 'server' };
 
+/** A token for a workload (JWT-SVID). Not revocable, and anybody's who has it: so it lives for minutes. */
+export const JWT_SVID = {
+  name: 'jwt-svid',
+  lifetime: { minSeconds: 5, maxSeconds: 3600 },
+} as const satisfies { name: string; lifetime: Lifetime };
+
 /**
  * Signs leaves and CRLs. No extended key usage, whose meaning in a CA differs between validators (X509-SVID
  * §4.4), and no name constraints, because rustls-webpki refuses every URI name below a URI constraint (§4.2

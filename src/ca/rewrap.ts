@@ -25,7 +25,8 @@ export function rewrapKeys(
     const request = await tx.upstreamRequest();
     const rewrapped: string[] = [];
     const before: string[] = [];
-    for (const { id, sealedKey } of [...(await tx.list()), ...(request === null ? [] : [request])]) {
+    const authorities = [...(await tx.list()), ...(await tx.jwtKeys())];
+    for (const { id, sealedKey } of [...authorities, ...(request === null ? [] : [request])]) {
       if (sealedKey === null) continue;
       if (sealedUnder(sealedKey) === to.id) {
         before.push(id);

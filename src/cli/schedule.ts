@@ -8,7 +8,7 @@ import { type ApplyOptions, applyPlan } from '../rotation/apply.ts';
 import type { Authorities } from '../rotation/authorities.ts';
 import { startScheduled } from '../rotation/operate.ts';
 import { plan } from '../rotation/plan.ts';
-import type { Rotation } from '../rotation/rotation.ts';
+import { ROTATION_KINDS, type Rotation } from '../rotation/rotation.ts';
 import type { RotationSchedule } from '../setting-values.ts';
 import { LatenessLog } from './lateness-log.ts';
 
@@ -52,13 +52,15 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
 
 /** Asks the database only when a rotation is under way, or what was last read says that something is due. */
 async function advanceRotations({ apply, authorities, log }: UpkeepOptions): Promise<void> {
+  const nothing = { count: 0, until: null };
   const known = {
     authorities: authorities.list(),
-    rotations: authorities.rotations(),
+    rotations: [],
     fleet: [],
-    outstanding: { count: 0, until: null },
+    outstanding: nothing,
+    jwt: { keys: authorities.jwtKeys(), rotation: null, outstanding: nothing },
   };
-  if (known.rotations.length === 0 && plan(apply.clock(), known, apply.schedule).length === 0) return;
+  if (authorities.rotations().length === 0 && plan(apply.clock(), known, apply.schedule).length === 0) return;
   const steps = await applyPlan(apply, 'schedule:authorities');
   for (const { kind, why } of steps) log.info({ step: kind, why }, 'authorities changed');
   if (steps.length > 0) await authorities.refresh();
@@ -76,7 +78,7 @@ async function startBySchedule(
 
 function cronRotations(options: UpkeepOptions) {
   const { log, rotationSchedules } = options;
-  return (['root', 'issuing'] as const).flatMap((kind) => {
+  return ROTATION_KINDS.flatMap((kind) => {
     const expression = rotationSchedules[kind];
     if (expression === 'auto' || expression === 'off') return [];
     return [

@@ -9,6 +9,7 @@ import type {
   StoredAuthority,
   StoredCrl,
 } from '../ca/authority-store.ts';
+import type { NewJwtKey, StoredJwtKey } from '../ca/jwt-key.ts';
 import type { KeyAlgorithm } from '../ca/signer.ts';
 import type { UpstreamRequest } from '../ca/upstream-request.ts';
 import { CarnetError } from '../errors.ts';
@@ -21,6 +22,7 @@ import type { RevocationReason } from '../x509/revocation-reason.ts';
 import { listConsumers, outstandingOf } from './consumers.ts';
 import type { Database, Queryable } from './database.ts';
 import { insertIssuances } from './issuances.ts';
+import { insertJwtKey, listJwtKeys, outstandingTokensOf } from './jwt-keys.ts';
 import { notify, type Topic } from './listen.ts';
 import { takeLock } from './locks.ts';
 import { insertEvents } from './operator-events.ts';
@@ -84,6 +86,10 @@ export class PostgresAuthorityStore implements AuthorityStore {
     return listAuthorities(this.#database);
   }
 
+  jwtKeys(): Promise<StoredJwtKey[]> {
+    return listJwtKeys(this.#database);
+  }
+
   async bundle(): Promise<Omit<TrustBundle, 'trustDomain'> | undefined> {
     const [row] = await this.#database.query<BundleRow>(
       `SELECT sequence, x509_sequence, x509_authorities, crls, jwt_ids, jwt_keys
@@ -140,6 +146,15 @@ class Changes implements AuthorityTransaction {
         authority.intermediates,
       ],
     );
+    this.topics.add('authorities');
+  }
+
+  jwtKeys(): Promise<StoredJwtKey[]> {
+    return listJwtKeys(this.#tx);
+  }
+
+  async insertJwtKey(key: NewJwtKey): Promise<void> {
+    await insertJwtKey(this.#tx, key);
     this.topics.add('authorities');
   }
 
@@ -288,6 +303,10 @@ class Changes implements AuthorityTransaction {
 
   outstanding(authorityIds: readonly string[]): Promise<Outstanding> {
     return outstandingOf(this.#tx, authorityIds);
+  }
+
+  outstandingTokens(keyId: string): Promise<Outstanding> {
+    return outstandingTokensOf(this.#tx, keyId);
   }
 
   record(issuance: Issuance): Promise<void> {

@@ -1,9 +1,12 @@
 import type { AuthorityStore, AuthorityTransaction, StoredAuthority } from '../ca/authority-store.ts';
+import type { JwtKeyAlgorithm, StoredJwtKey } from '../ca/jwt-key.ts';
 import type { KeyStore } from '../ca/key-store.ts';
 import type { KeyAlgorithm } from '../ca/signer.ts';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
+import type { JwtSituation } from './jwt-plan.ts';
+import { carryOutJwt, initializeJwt } from './jwt-steps.ts';
 import { plan, type Schedule, type Situation, type Step } from './plan.ts';
 import { abort, activate, drop, retire } from './steps.ts';
 import { initialize, prepare, publish } from './steps-before.ts';
@@ -15,6 +18,7 @@ export interface ApplyOptions {
   readonly schedule: Schedule;
   readonly rootKeyType: KeyAlgorithm;
   readonly issuingKeyType: KeyAlgorithm;
+  readonly jwtKeyType: JwtKeyAlgorithm;
   readonly backdateSeconds: number;
   readonly clock: Clock;
 }
@@ -33,6 +37,7 @@ export interface StepContext {
 
 export interface StoredSituation extends Situation {
   readonly authorities: readonly StoredAuthority[];
+  readonly jwt: Omit<JwtSituation, 'keys'> & { readonly keys: readonly StoredJwtKey[] };
 }
 
 /** More steps than any plan has at once: one that never comes to an end is a fault of ours. */
@@ -72,20 +77,31 @@ function applyNext(options: ApplyOptions, actor: string): Promise<Step | null> {
 export async function readSituation(tx: AuthorityTransaction): Promise<StoredSituation> {
   const authorities = await tx.list();
   const old = authorities.filter(({ kind, state }) => kind === 'issuing' && state === 'draining');
+  const rotations = await tx.rotations();
+  const jwt = rotations.find(({ kind }) => kind === 'jwt') ?? null;
   return {
     authorities,
-    rotations: await tx.rotations(),
+    rotations: rotations.filter((rotation) => rotation !== jwt),
     fleet: await tx.consumers(),
-    outstanding: old.length === 0 ? { count: 0, until: null } : await tx.outstanding(old.map(({ id }) => id)),
+    outstanding: old.length === 0 ? NONE : await tx.outstanding(old.map(({ id }) => id)),
+    jwt: {
+      keys: await tx.jwtKeys(),
+      rotation: jwt,
+      outstanding: jwt === null ? NONE : await tx.outstandingTokens(jwt.oldId),
+    },
   };
 }
 
+const NONE = { count: 0, until: null };
+
 async function carryOut(step: Step, context: StepContext): Promise<void> {
+  if (step.kind === 'start') return startRotation(step.rotation, context);
+  if ('rotation' in step && step.rotation.kind === 'jwt') return carryOutJwt(step, context);
   switch (step.kind) {
     case 'initialize':
       return initialize(context);
-    case 'start':
-      return startRotation(step.rotation, context);
+    case 'initialize-jwt':
+      return initializeJwt(context);
     case 'prepare':
       return prepare(step.rotation, context);
     case 'publish':

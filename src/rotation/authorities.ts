@@ -1,17 +1,21 @@
 import type { SigningAuthority } from '../ca/authority.ts';
 import type { AuthorityStore, StoredAuthority } from '../ca/authority-store.ts';
+import { openJwtKey, type SigningJwtKey, type StoredJwtKey } from '../ca/jwt-key.ts';
 import type { KeyStore } from '../ca/key-store.ts';
 import { openAuthority } from '../ca/open-authority.ts';
 import { CarnetError } from '../errors.ts';
 import { spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import { parseCertificate } from '../x509/certificate.ts';
+import { signingJwtKey } from './jwt-plan.ts';
 import type { Rotation } from './rotation.ts';
 
 interface State {
   readonly authorities: readonly StoredAuthority[];
   readonly bundle: TrustBundle;
   readonly issuing: SigningAuthority | null;
+  readonly jwtKeys: readonly StoredJwtKey[];
+  readonly jwtKey: SigningJwtKey | null;
   readonly rotations: readonly Rotation[];
 }
 
@@ -48,6 +52,7 @@ export class Authorities {
 
   async #read(): Promise<void> {
     const authorities = await this.#store.list();
+    const jwtKeys = await this.#store.jwtKeys();
     const bundle = await this.#store.bundle();
     const rotations = await this.#store.rotations();
     if (bundle === undefined) return;
@@ -57,7 +62,9 @@ export class Authorities {
     this.#state = {
       authorities,
       rotations,
+      jwtKeys,
       issuing: this.#open(authorities.find(({ kind, state }) => kind === 'issuing' && state === 'active')),
+      jwtKey: this.#openJwt(signingJwtKey(jwtKeys)),
       bundle:
         before === null || bundleChanged ? { trustDomain: this.#trustDomain, ...bundle } : before.bundle,
     };
@@ -70,6 +77,22 @@ export class Authorities {
     if (issuing === null)
       throw new CarnetError('authority_unavailable', 'there is no issuing CA yet: try again in a moment');
     return issuing;
+  }
+
+  /** The key that signs JWT-SVIDs now. Throws `authority_unavailable`. */
+  activeJwtKey(): SigningJwtKey {
+    const key = this.#state?.jwtKey ?? null;
+    if (key === null)
+      throw new CarnetError(
+        'authority_unavailable',
+        'there is no key for JWT-SVIDs yet: try again in a moment',
+      );
+    return key;
+  }
+
+  /** Keys that sign, signed or are to sign JWT-SVIDs. */
+  jwtKeys(): readonly StoredJwtKey[] {
+    return this.#state?.jwtKeys ?? [];
   }
 
   /** What is to be trusted now. Throws `authority_unavailable` before the first read. */
@@ -99,7 +122,7 @@ export class Authorities {
     const { authorities = [], issuing, rotations = [] } = this.#state ?? {};
     const signer = authorities.find(({ id }) => id === authorityId);
     if (issuing == null || signer === undefined || signer.parentId === issuing.parentId) return 'no';
-    return rotations.some(({ urgent }) => urgent) ? 'urgent' : 'wave';
+    return rotations.some(({ kind, urgent }) => urgent && kind !== 'jwt') ? 'urgent' : 'wave';
   }
 
   /** Keeps what is open already: a leaf template is made once for each signing authority. */
@@ -107,6 +130,12 @@ export class Authorities {
     if (stored === undefined) return null;
     const open = this.#state?.issuing ?? null;
     return open?.id === stored.id ? open : openAuthority(stored, this.#keys);
+  }
+
+  #openJwt(stored: StoredJwtKey | undefined): SigningJwtKey | null {
+    if (stored === undefined) return null;
+    const open = this.#state?.jwtKey ?? null;
+    return open?.id === stored.id ? open : openJwtKey(stored, this.#keys);
   }
 
   #checkTrustDomain(roots: readonly Uint8Array[]): void {

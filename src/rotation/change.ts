@@ -1,11 +1,15 @@
 import type { AuthorityState } from '../ca/authority.ts';
 import type { NewAuthority } from '../ca/authority-store.ts';
+import type { JwtKey } from '../ca/jwt-key.ts';
 import type { StepContext } from './apply.ts';
+
+/** An authority whose change is recorded: a key of JWT-SVIDs has no parent. */
+type Changed = NewAuthority | JwtKey;
 
 /** Changes an authority's state, with its operator event. */
 export async function setState(
   context: StepContext,
-  authority: NewAuthority,
+  authority: Changed,
   state: AuthorityState,
   action: string,
 ): Promise<void> {
@@ -17,8 +21,8 @@ export async function setState(
 export function recordChange(
   { tx, actor, why }: StepContext,
   action: string,
-  before: NewAuthority | null,
-  after: NewAuthority,
+  before: Changed | null,
+  after: Changed,
 ): Promise<void> {
   return tx.event({
     actor,
@@ -31,13 +35,13 @@ export function recordChange(
 }
 
 /** What an operator event says of an authority: everything but the key. */
-function publicPart(authority: NewAuthority): Record<string, unknown> {
-  const { id, kind, state, parentId, notBefore, notAfter, keyAlgorithm } = authority;
+function publicPart(authority: Changed): Record<string, unknown> {
+  const { id, kind, state, notBefore, notAfter, keyAlgorithm } = authority;
   return {
     id,
     kind,
     state,
-    parent_id: parentId,
+    parent_id: 'parentId' in authority ? authority.parentId : null,
     key_algorithm: keyAlgorithm,
     not_before: notBefore.toISOString(),
     not_after: notAfter.toISOString(),

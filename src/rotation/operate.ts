@@ -3,6 +3,8 @@ import { CarnetError } from '../errors.ts';
 import { type ApplyOptions, readSituation, type StoredSituation, startRotation } from './apply.ts';
 import { recordChange } from './change.ts';
 import { laggards } from './gate.ts';
+import { checkJwtStep, taintJwtKey } from './jwt-operate.ts';
+import { signingJwtKey } from './jwt-plan.ts';
 import { gateSequence, isActivated, signing } from './plan.ts';
 import { findAuthority } from './published.ts';
 import type { Rotation, RotationRequest } from './rotation.ts';
@@ -28,13 +30,20 @@ export function startOrResume(options: ApplyOptions, request: StartRequest): Pro
   const { kind, handsFree, taint, crossSign, actor, reason } = request;
   return options.store.transact(async (tx) => {
     const situation = await readSituation(tx);
-    const open = situation.rotations.find((rotation) => rotation.kind === kind);
-    const oldId = open?.oldId ?? signing(situation.authorities, kind)?.id;
+    const open = openRotation(situation, kind);
+    const oldId = open?.oldId ?? signer(situation, kind)?.id;
     if (oldId === undefined)
       throw new CarnetError('authority_unavailable', `there is no ${kind} authority yet`);
-    if (taint) await taintAuthority(tx, situation, oldId, { options, actor, reason });
+    if (crossSign && kind === 'jwt')
+      throw new CarnetError(
+        'invalid_argument',
+        'a key of JWT-SVIDs is certified by nobody: leave cross_sign out',
+      );
+    const by = { options, actor, reason };
+    if (taint && kind === 'jwt') await taintJwtKey(tx, situation, oldId, by);
+    else if (taint) await taintAuthority(tx, situation, oldId, by);
     if (open === undefined) {
-      const holdSeconds = request.holdSeconds ?? options.schedule.holdSeconds;
+      const holdSeconds = request.holdSeconds ?? holdOf(options, kind);
       return startRotation(
         { kind, oldId, handsFree, urgent: taint, crossSign, holdSeconds, actor, reason },
         { tx, actor, why: reason },
@@ -55,11 +64,11 @@ export function startScheduled(
 ): Promise<boolean> {
   return options.store.transact(async (tx) => {
     const situation = await readSituation(tx);
-    const old = signing(situation.authorities, kind);
-    if (old === undefined || situation.rotations.some((rotation) => rotation.kind === kind)) return false;
+    const old = signer(situation, kind);
+    if (old === undefined || openRotation(situation, kind) !== undefined) return false;
     if (await tx.rotatedSince(kind, firedAt)) return false;
     const [actor, why] = [`schedule:${kind}`, 'its schedule'];
-    const { holdSeconds } = options.schedule;
+    const holdSeconds = holdOf(options, kind);
     await startRotation(
       {
         kind,
@@ -96,14 +105,13 @@ export function requestStep(
 ): Promise<void> {
   return options.store.transact(async (tx) => {
     const situation = await readSituation(tx);
-    const rotation = situation.rotations.find((open) => open.kind === kind);
+    const rotation = openRotation(situation, kind);
     if (rotation === undefined)
-      throw new CarnetError(
-        'not_found',
-        `no ${kind} rotation is under way: begin one with carnet root prepare`,
-      );
-    checkOrder(request, rotation, situation);
-    if (request === 'activate' && !force) checkActivation(rotation, situation, options.clock());
+      throw new CarnetError('not_found', `no ${kind} rotation is under way: begin one first`);
+    const now = options.clock();
+    if (kind === 'jwt') checkJwtStep(request, force, rotation, situation, now);
+    else checkOrder(request, rotation, situation);
+    if (kind !== 'jwt' && request === 'activate' && !force) checkActivation(rotation, situation, now);
     await tx.updateRotation(rotation.id, { requested: request, force });
     await tx.event({
       actor,
@@ -114,6 +122,19 @@ export function requestStep(
       reason,
     });
   });
+}
+
+function openRotation({ rotations, jwt }: StoredSituation, kind: Rotation['kind']): Rotation | undefined {
+  return kind === 'jwt' ? (jwt.rotation ?? undefined) : rotations.find((open) => open.kind === kind);
+}
+
+/** What signs now. */
+function signer({ authorities, jwt }: StoredSituation, kind: Rotation['kind']): { id: string } | undefined {
+  return kind === 'jwt' ? signingJwtKey(jwt.keys) : signing(authorities, kind);
+}
+
+function holdOf({ schedule }: ApplyOptions, kind: Rotation['kind']): number {
+  return kind === 'jwt' ? schedule.jwtHoldSeconds : schedule.holdSeconds;
 }
 
 function checkOrder(request: RotationRequest, rotation: Rotation, { authorities }: StoredSituation): void {

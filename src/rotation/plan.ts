@@ -1,6 +1,7 @@
 import type { StoredAuthority } from '../ca/authority-store.ts';
 import type { Consumer, Outstanding } from './fleet.ts';
 import { laggards, mayRetire, presenters } from './gate.ts';
+import { type JwtSituation, planJwt } from './jwt-plan.ts';
 import type { NewRotation, Rotation } from './rotation.ts';
 
 /** How long new authorities live and when they are replaced. Times are milliseconds. */
@@ -11,16 +12,22 @@ export interface Schedule {
   readonly rootShare: number | null;
   readonly issuingShare: number | null;
   readonly holdSeconds: number;
+  readonly jwtKeyTtlMs: number;
+  readonly jwtShare: number | null;
+  /** How long a new key of JWT-SVIDs is published before it signs. */
+  readonly jwtHoldSeconds: number;
 }
 
 /** What the plan looks at: all of it read in the transaction that carries it out. */
 export interface Situation {
   /** By time of making. */
   readonly authorities: readonly PlannedAuthority[];
+  /** Of roots and issuing CAs. */
   readonly rotations: readonly Rotation[];
   readonly fleet: readonly Consumer[];
   /** Of the authorities that drain. */
   readonly outstanding: Outstanding;
+  readonly jwt: JwtSituation;
 }
 
 export type PlannedAuthority = Pick<
@@ -39,7 +46,7 @@ export type PlannedAuthority = Pick<
 
 /** One change of the authorities. Each is carried out in one transaction, and changes what the next plan says. */
 export type Step =
-  | { readonly kind: 'initialize'; readonly why: string }
+  | { readonly kind: 'initialize' | 'initialize-jwt'; readonly why: string }
   | { readonly kind: 'start'; readonly rotation: NewRotation; readonly why: string }
   | { readonly kind: 'prepare'; readonly rotation: Rotation; readonly why: string }
   | { readonly kind: 'publish'; readonly rotation: Rotation; readonly why: string }
@@ -73,6 +80,7 @@ export function plan(now: number, situation: Situation, schedule: Schedule): Ste
     ...scheduled(now, situation, schedule),
     ...situation.rotations.flatMap((rotation) => advance(now, rotation, situation)),
     ...drops(now, situation),
+    ...planJwt(now, situation.jwt, schedule),
   ];
 }
 

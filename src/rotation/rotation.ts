@@ -2,10 +2,14 @@
 export const REQUESTS = ['activate', 'retire', 'abort'] as const;
 export type RotationRequest = (typeof REQUESTS)[number];
 
+/** What is replaced: a root, an issuing CA alone, or the key that signs JWT-SVIDs. */
+export const ROTATION_KINDS = ['root', 'issuing', 'jwt'] as const;
+export type RotationKind = (typeof ROTATION_KINDS)[number];
+
 /** A rotation under way. */
 export interface Rotation {
   readonly id: number;
-  readonly kind: 'root' | 'issuing';
+  readonly kind: RotationKind;
   /** Goes on by itself from gate to gate; else each step waits for its command. */
   readonly handsFree: boolean;
   /** The old key is compromised: no hold, no waves. */

@@ -7,14 +7,16 @@ import type { KeyAlgorithm } from '../ca/signer.ts';
 import type { StepContext } from './apply.ts';
 import { recordChange, setState } from './change.ts';
 import { end } from './end.ts';
+import { makeFirstKey } from './jwt-steps.ts';
 import { successorIssuing } from './plan.ts';
 import { findAuthority, inUse, publishTrusted } from './published.ts';
 import type { Rotation } from './rotation.ts';
 
-/** The first root and issuing CA: there is nobody yet who could be broken. */
+/** The first root and issuing CA, and the first key for JWT-SVIDs: there is nobody yet who could be broken. */
 export async function initialize(context: StepContext): Promise<void> {
   const root = await makeRoot(context, null);
   const issuing = await makeIssuing(root, context);
+  await makeFirstKey(context);
   await publishTrusted(context, [], [root.stored.id, issuing.stored.id]);
   for (const { stored } of [root, issuing]) await setState(context, stored, 'active', 'authority.activate');
 }

@@ -13,7 +13,6 @@ import { keyIdentifier, parsePublicKey } from '../x509/public-key.ts';
 import { type ApplyOptions, readSituation, type StoredSituation, startRotation } from './apply.ts';
 import { recordChange, setState } from './change.ts';
 import { signing } from './plan.ts';
-import type { Rotation } from './rotation.ts';
 
 export interface ImportRequest {
   /** What the outside CA answered: our certificate first, the self-signed root last. DER. */
@@ -107,7 +106,7 @@ async function rotateTo(
   issuingId: string,
 ): Promise<void> {
   const current = signing(authorities, 'root')?.id;
-  const kind: Rotation['kind'] = rootId === current ? 'issuing' : 'root';
+  const kind = rootId === current ? 'issuing' : 'root';
   const newId = kind === 'root' ? rootId : issuingId;
   const oldId = signing(authorities, kind)?.id;
   if (oldId === undefined)

@@ -37,9 +37,13 @@ function optionsOf(store: PostgresAuthorityStore): ApplyOptions {
       rootShare: null,
       issuingShare: null,
       holdSeconds: 0,
+      jwtKeyTtlMs: 7 * DAY_MS,
+      jwtShare: null,
+      jwtHoldSeconds: 0,
     },
     rootKeyType: 'ec-p256',
     issuingKeyType: 'ec-p256',
+    jwtKeyType: 'ec-p256',
     backdateSeconds: 30,
     clock: Date.now,
   };

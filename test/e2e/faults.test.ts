@@ -32,7 +32,7 @@ const NAME = 'spiffe://carnet.local/faulty';
 test.serial(
   'a connection cut before and after each message of a record: nothing released is unrecorded',
   async (t) => {
-    t.timeout(180_000);
+    t.timeout(400_000);
     await using world = await createWorld();
     for (const moment of MOMENTS) {
       await world.strike(moment, () => undefined);
@@ -45,7 +45,7 @@ test.serial(
 test.serial(
   'the server killed (-9) between any two messages of a record: nothing released is unrecorded',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(400_000);
     await using world = await createWorld();
     // After one message is before the next.
     for (const moment of MOMENTS.filter(({ when }, i) => i === 0 || when === 'after')) {
@@ -61,7 +61,7 @@ test.serial(
 test.serial(
   'a connection cut around each statement that makes the first CAs: none is in use or trusted unrecorded',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(400_000);
     let store = await createAuthorityStore();
     let faults = 0;
     while (await store.applyWithFault(faults)) {
@@ -231,9 +231,19 @@ function applyOptions(store: PostgresAuthorityStore): ApplyOptions {
     store,
     keys: KEYS,
     trustDomain: parseTrustDomain('carnet.test'),
-    schedule: { rootTtlMs: 1e9, issuingTtlMs: 1e8, rootShare: null, issuingShare: null, holdSeconds: 60 },
+    schedule: {
+      rootTtlMs: 1e9,
+      issuingTtlMs: 1e8,
+      rootShare: null,
+      issuingShare: null,
+      holdSeconds: 60,
+      jwtKeyTtlMs: 1e8,
+      jwtShare: null,
+      jwtHoldSeconds: 60,
+    },
     rootKeyType: 'ec-p256',
     issuingKeyType: 'ec-p256',
+    jwtKeyType: 'ec-p256',
     backdateSeconds: 30,
     clock: Date.now,
   };

@@ -7,6 +7,7 @@ import type {
   StoredAuthority,
   StoredCrl,
 } from '../../src/ca/authority-store.ts';
+import type { NewJwtKey, StoredJwtKey } from '../../src/ca/jwt-key.ts';
 import type { UpstreamRequest } from '../../src/ca/upstream-request.ts';
 import { CarnetError } from '../../src/errors.ts';
 import type { Consumer, Outstanding } from '../../src/rotation/fleet.ts';
@@ -16,10 +17,12 @@ export interface Bundle {
   readonly sequence: number;
   readonly rootIds: readonly string[];
   readonly crlIds: readonly string[];
+  readonly jwtIds: readonly string[];
 }
 
 interface State {
   authorities: StoredAuthority[];
+  jwtKeys: StoredJwtKey[];
   crls: StoredCrl[];
   bundles: Bundle[];
   rotations: (Rotation & { outcome?: 'done' | 'aborted' })[];
@@ -42,6 +45,7 @@ type Revoking =
 export class MemoryAuthorityStore implements AuthorityStore {
   state: State = {
     authorities: [],
+    jwtKeys: [],
     crls: [],
     bundles: [],
     rotations: [],
@@ -51,12 +55,17 @@ export class MemoryAuthorityStore implements AuthorityStore {
   };
   fleet: Consumer[] = [];
   outstanding: Outstanding = { count: 0, until: null };
+  tokens: Outstanding = { count: 0, until: null };
   now = 0;
   /** Called before each commit; what it throws undoes the transaction. */
   beforeCommit: () => void = () => undefined;
 
   async list(): Promise<StoredAuthority[]> {
     return this.state.authorities;
+  }
+
+  async jwtKeys(): Promise<StoredJwtKey[]> {
+    return this.state.jwtKeys;
   }
 
   async bundle() {
@@ -69,7 +78,9 @@ export class MemoryAuthorityStore implements AuthorityStore {
       x509Sequence: last.sequence,
       x509Authorities: last.rootIds.map(certificateOf),
       crls: [],
-      jwtAuthorities: [],
+      jwtAuthorities: this.state.jwtKeys
+        .filter(({ id }) => last.jwtIds.includes(id))
+        .map(({ id, publicKey }) => ({ keyId: id, publicKey })),
     };
   }
 
@@ -90,15 +101,23 @@ export class MemoryAuthorityStore implements AuthorityStore {
   }
 
   #transaction(): AuthorityTransaction {
-    const change = (id: string, fields: Partial<StoredAuthority>): void => {
+    const change = (id: string, fields: Partial<Omit<StoredAuthority, 'kind'>>): void => {
+      const key = this.state.jwtKeys.findIndex((one) => one.id === id);
+      if (key >= 0) {
+        this.state.jwtKeys[key] = { ...this.state.jwtKeys[key], ...fields } as StoredJwtKey;
+        return;
+      }
       const i = this.state.authorities.findIndex((one) => one.id === id);
       const found = this.state.authorities[i];
       if (found === undefined) throw new CarnetError('not_found', id);
-      this.state.authorities[i] = { ...found, ...fields };
+      this.state.authorities[i] = { ...found, ...fields } as StoredAuthority;
     };
     const publishBundle = async (rootIds: readonly string[], crlIds: readonly string[]): Promise<number> => {
       const sequence = this.state.bundles.length + 1;
-      this.state.bundles.push({ sequence, rootIds, crlIds });
+      const jwtIds = this.state.jwtKeys
+        .filter(({ state }) => state !== 'prepared' && state !== 'retired')
+        .map(({ id }) => id);
+      this.state.bundles.push({ sequence, rootIds, crlIds, jwtIds });
       for (const { id, publishedSequence } of this.state.authorities)
         if (publishedSequence === null && [...rootIds, ...crlIds].includes(id))
           change(id, { publishedSequence: sequence });
@@ -115,7 +134,12 @@ export class MemoryAuthorityStore implements AuthorityStore {
           stateSince: time,
         });
       },
-      setState: async (id, state) => change(id, { state }),
+      jwtKeys: async () => this.state.jwtKeys,
+      insertJwtKey: async (key: NewJwtKey) => {
+        const time = new Date(this.now);
+        this.state.jwtKeys.push({ ...key, publishedSequence: null, createdAt: time, stateSince: time });
+      },
+      setState: async (id, state) => change(id, { state, stateSince: new Date(this.now) }),
       reseal: async (id, sealedKey) => change(id, { sealedKey }),
       destroyKey: async (id) => change(id, { sealedKey: null }),
       upstreamRequest: async () => this.state.upstreamRequest,
@@ -152,6 +176,7 @@ export class MemoryAuthorityStore implements AuthorityStore {
       },
       consumers: async () => this.fleet,
       outstanding: async () => this.outstanding,
+      outstandingTokens: async () => this.tokens,
       record: async (issuance) => void this.state.issuances.push(issuance),
       event: async (event) => void this.state.events.push(event),
     };

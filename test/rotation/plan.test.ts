@@ -42,7 +42,7 @@ test('a root of an idle fleet is rotated at once, and its keys are destroyed', a
   t.true(
     world.store.state.events
       .filter(({ action }) => action.startsWith('authority.'))
-      .slice(4)
+      .slice(6)
       .every(({ actor }) => actor === 'operator:x'),
   );
 });

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import test from 'ava';
 import { openAuthority } from '../../src/ca/open-authority.ts';
+import { readSituation } from '../../src/rotation/apply.ts';
 import { startOrResume } from '../../src/rotation/operate.ts';
 import { pictureOf } from '../../src/rotation/picture.ts';
 import { type ImportRequest, importUpstream, requestUpstream } from '../../src/rotation/upstream.ts';
@@ -135,12 +136,5 @@ test('refuses an answer without a request, of another chain, or beside another r
 });
 
 function pictures({ store }: World) {
-  return store.transact(async (tx) =>
-    pictureOf(store.now, {
-      authorities: await tx.list(),
-      rotations: await tx.rotations(),
-      fleet: await tx.consumers(),
-      outstanding: { count: 0, until: null },
-    }),
-  );
+  return store.transact(async (tx) => pictureOf(store.now, await readSituation(tx)));
 }
