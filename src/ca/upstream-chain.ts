@@ -4,8 +4,7 @@ import { equalBytes } from '../x509/bytes.ts';
 import { type Certificate, isEmptyName, parseCertificate } from '../x509/certificate.ts';
 import { keyUsageBits } from '../x509/key-usage.ts';
 import { OID } from '../x509/oid.ts';
-import { parsePublicKey } from '../x509/public-key.ts';
-import { findSignatureAlgorithm, verifySignature } from '../x509/signature-algorithm.ts';
+import { isSignedBy } from '../x509/signed-by.ts';
 
 /** What an outside CA answered to our request, checked. All DER. */
 export interface UpstreamChain {
@@ -128,19 +127,6 @@ function readCertificate(der: Uint8Array, index: number): Certificate {
   } catch (error) {
     if (errorCodeOf(error) !== 'der_malformed') throw error;
     throw refused([`certificate ${index + 1}: ${(error as Error).message}`]);
-  }
-}
-
-async function isSignedBy(certificate: Certificate, issuer: Certificate): Promise<boolean> {
-  const algorithm = findSignatureAlgorithm(certificate.outerSignatureAlgorithm);
-  if (algorithm === undefined) return false;
-  try {
-    const key = parsePublicKey(issuer.spki);
-    return await verifySignature(algorithm, key, certificate.tbs, certificate.signature);
-  } catch (error) {
-    // A key that we do not take verifies nothing.
-    if (errorCodeOf(error) === 'internal') throw error;
-    return false;
   }
 }
 

@@ -45,6 +45,8 @@ export interface Certificate {
   readonly spki: Uint8Array;
   /** The OID of every extension, in order, with repeats. */
   readonly extensions: readonly string[];
+  /** Of these, those that are marked critical: who doesn't know one must refuse the certificate (RFC 5280 §4.2). */
+  readonly criticalExtensions: readonly string[];
   readonly keyUsage?: Marked<number>;
   readonly extKeyUsage?: Marked<readonly string[]>;
   readonly basicConstraints?: Marked<BasicConstraints>;
@@ -108,10 +110,12 @@ function readTbs(
   return { serial, signatureAlgorithm, issuer, notBefore, notAfter, subject, spki, ...extensions };
 }
 
-function readExtensions(explicit: DerReader): Decoded & { extensions: string[] } {
+type Extensions = Decoded & { extensions: string[]; criticalExtensions: string[] };
+
+function readExtensions(explicit: DerReader): Extensions {
   const list = explicit.enter(TAG.sequence);
   explicit.end();
-  const found: Decoded & { extensions: string[] } = { extensions: [] };
+  const found: Extensions = { extensions: [], criticalExtensions: [] };
   while (!list.done) {
     const extension = list.enter(TAG.sequence);
     const id = extension.objectIdentifier();
@@ -119,6 +123,7 @@ function readExtensions(explicit: DerReader): Decoded & { extensions: string[] }
     const value = extension.enter(TAG.octetString);
     extension.end();
     found.extensions.push(id);
+    if (critical) found.criticalExtensions.push(id);
     Object.assign(found, decodeExtension(id, critical, value));
   }
   return found;

@@ -22,6 +22,10 @@ export const OID = {
   authorityKeyIdentifier: '2.5.29.35',
   extKeyUsage: '2.5.29.37',
   nameConstraints: '2.5.29.30',
+  // X.520 §6.2.2
+  commonName: '2.5.4.3',
+  // RFC 5280 §4.2.1.12
+  anyExtendedKeyUsage: '2.5.29.37.0',
   // RFC 5280 §5.2.3, §5.3.1
   crlNumber: '2.5.29.20',
   reasonCode: '2.5.29.21',
