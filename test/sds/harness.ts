@@ -70,6 +70,8 @@ export async function serve(
       kept: tell('kept'),
       sent: tell('sent'),
       acknowledged: tell('acknowledged'),
+      observing: tell('observing'),
+      observed: tell('observed'),
       rejected: tell('rejected'),
       waiting: tell('waiting'),
       dropped: tell('dropped'),

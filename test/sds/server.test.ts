@@ -40,7 +40,7 @@ test('StreamSecrets: a secret, its acknowledgement, an update, a refusal, and th
   t.deepEqual(
     events.filter(([kind]) => kind !== 'open'),
     [
-      ['named', { id: 'proxy-1', cluster: 'c', userAgent: 'envoy' }],
+      ['named', { id: 'proxy-1', cluster: 'c', userAgent: 'envoy', adminAddress: null }],
       ['sent', 'default', serial, notAfter],
       ['acknowledged', 'default', serial],
       ['sent', 'default', second.versionInfo, notAfter],
