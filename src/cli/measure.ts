@@ -1,10 +1,13 @@
-import type { Issue } from '../ca/issue-request.ts';
-import { type LeafProfile, X509_SVID } from '../ca/profile.ts';
+import { X509_SVID } from '../ca/profile.ts';
 import { errorCodeOf } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
 
-/** The same, counted and timed. */
-export function countedIssue(issue: Issue, metrics: Metrics, profile: LeafProfile = X509_SVID): Issue {
+/** The same, for certificates or tokens, counted and timed. */
+export function countedIssue<Request, Answer>(
+  issue: (request: Request) => Promise<Answer>,
+  metrics: Metrics,
+  profile: { readonly name: string } = X509_SVID,
+): (request: Request) => Promise<Answer> {
   return async (request) => {
     const begin = performance.now();
     let result = 'issued';

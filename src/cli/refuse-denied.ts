@@ -1,9 +1,15 @@
-import type { Issue } from '../ca/issue-request.ts';
+import type { IssueRequest } from '../ca/issue-request.ts';
 import { CarnetError } from '../errors.ts';
 import { type Denial, denialOf } from '../revocation/denial.ts';
 
-/** The same, but nothing is issued to whom an operator has revoked. Throws `permission_denied`. */
-export function refuseDenied(issue: Issue, denials: () => readonly Denial[]): Issue {
+/**
+ * The same, for certificates or tokens, but nothing is issued to whom an operator has revoked. Throws
+ * `permission_denied`.
+ */
+export function refuseDenied<Request extends Pick<IssueRequest, 'grant' | 'attestation' | 'node'>, Answer>(
+  issue: (request: Request) => Promise<Answer>,
+  denials: () => readonly Denial[],
+): (request: Request) => Promise<Answer> {
   return async (request) => {
     const { grant, attestation, node } = request;
     const denial = denialOf(denials(), { identity: grant.spiffeId, instance: attestation.instance, node });

@@ -1,13 +1,19 @@
 import { CarnetError } from '../errors.ts';
-import type { SdsLimits } from './limits.ts';
+
+export interface PlacesLimits {
+  /** Open at once, of all callers. */
+  readonly streams: number;
+  /** Open at once, of one instance. */
+  readonly streamsPerInstance: number;
+}
 
 /** How many streams and fetches are open, of all callers and of each instance. */
 export class Places {
-  readonly #limits: SdsLimits;
+  readonly #limits: PlacesLimits;
   readonly #ofInstance = new Map<string, number>();
   #taken = 0;
 
-  constructor(limits: SdsLimits) {
+  constructor(limits: PlacesLimits) {
     this.#limits = limits;
   }
 
@@ -21,7 +27,7 @@ export class Places {
     if (own >= this.#limits.streamsPerInstance)
       throw new CarnetError(
         'overloaded',
-        `this workload has ${own} streams open, as many as it may: close some, or use one for several names`,
+        `this workload has ${own} streams open, as many as it may: close some`,
       );
     if (this.#taken >= this.#limits.streams)
       throw new CarnetError('overloaded', `${this.#taken} streams are open, as many as can be: try later`);

@@ -1,6 +1,6 @@
 import test from 'ava';
+import { Places } from '../../src/grpc/places.ts';
 import { DEFAULT_LIMITS } from '../../src/sds/limits.ts';
-import { Places } from '../../src/sds/places.ts';
 
 test('an instance gets as many places as it may, and a place back once', (t) => {
   const places = new Places({ ...DEFAULT_LIMITS, streamsPerInstance: 2 });
