@@ -43,8 +43,6 @@ export interface KubernetesPart extends AsyncDisposable {
 }
 
 const LEASE = 'kubernetes';
-/** The entry of a namespace stays this long when its last pod is gone. */
-const LINGER_MS = 10 * 60_000;
 /** A rotation goes on waiting for the cluster's bundle for this long when no server tells of it. */
 const KEEP_CONSUMER_MS = 60 * 60_000;
 const CERTIFICATES = '/apis/certificates.k8s.io/v1beta1';
@@ -141,7 +139,6 @@ function startRegistration(options: KubernetesOptions, client: KubernetesClient,
       delete: (id, actor) => entries.delete(id, actor),
     },
     trustDomain: config.trustDomain,
-    lingerMs: LINGER_MS,
     clock,
     onChanged: (change) => log.info(change, 'entries changed with the pods'),
     onProblem: (problem) => log.warn({ problem }, 'a rule could not be followed'),

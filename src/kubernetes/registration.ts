@@ -29,8 +29,6 @@ export interface RegistrationOptions {
   readonly store: RuleEntryStore;
   readonly rules: Rules;
   readonly trustDomain: TrustDomain;
-  /** How long a group's entry stays when the last of its pods is gone. */
-  readonly lingerMs: number;
   readonly clock: Clock;
   readonly onChanged: (change: {
     readonly rule: string;
@@ -115,9 +113,9 @@ export class Registration {
 
   /** What there should be, by ID. */
   #wanted(): { readonly rule: string; readonly document: EntryDocument }[] {
-    const { rules, clock, lingerMs, onProblem } = this.#options;
+    const { rules, clock, onProblem } = this.#options;
     const current = groupsOf(rules.rules, this.#pods.objects.values(), this.#services.objects.values());
-    this.#seen = keepRecent(this.#seen, current, clock(), lingerMs);
+    this.#seen = keepRecent(this.#seen, current, clock(), rules.lingerSeconds * 1000);
     const wanted = [...this.#seen.values()].flatMap(({ group }) => {
       const document = entryOf(group, this.#services.objects, rules);
       return document === null ? [] : [{ rule: group.rule.name, document }];

@@ -1,5 +1,6 @@
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { parseDuration } from '../duration.ts';
 import { CarnetError } from '../errors.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { dnsNameFault } from '../policy/dns-name.ts';
@@ -23,6 +24,8 @@ export interface Rule {
 export interface Rules {
   readonly rules: readonly Rule[];
   readonly clusterDomain: string;
+  /** How long an entry stays when the last of its pods is gone. */
+  readonly lingerSeconds: number;
 }
 
 /** What rules may say in place of the selectors' own names. */
@@ -51,6 +54,7 @@ const RULE = z.strictObject({
 });
 const FILE = z.strictObject({
   cluster_domain: z.string().default('cluster.local'),
+  linger: z.string().default('10m'),
   rules: z.array(RULE).max(100),
 });
 
@@ -74,13 +78,17 @@ export function parseRules(text: string, domain: TrustDomain): Rules {
 export function readRules(document: unknown, domain: TrustDomain): Rules {
   const parsed = FILE.safeParse(document);
   if (!parsed.success) throw invalid(z.prettifyError(parsed.error));
-  const { cluster_domain: clusterDomain, rules } = parsed.data;
+  const { cluster_domain: clusterDomain, linger, rules } = parsed.data;
   const fault = dnsNameFault(clusterDomain);
   if (fault !== undefined) throw invalid(`cluster_domain: ${fault}`);
   const names = rules.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw invalid(`two rules are named ${twice}`);
-  return { clusterDomain, rules: rules.map((rule) => ruleOf(rule, domain)) };
+  return {
+    clusterDomain,
+    lingerSeconds: within('linger', () => parseDuration(linger)),
+    rules: rules.map((rule) => ruleOf(rule, domain)),
+  };
 }
 
 /** A rule is right if the entries that it makes are. */
@@ -93,7 +101,7 @@ function ruleOf(given: z.infer<typeof RULE>, domain: TrustDomain): Rule {
     serviceNames: given.service_names,
     ttl: given.ttl ?? null,
   };
-  try {
+  within(`rule ${rule.name}`, () =>
     parseEntry(
       {
         spiffe_id: rule.spiffeId,
@@ -101,16 +109,23 @@ function ruleOf(given: z.infer<typeof RULE>, domain: TrustDomain): Rule {
         ...(rule.ttl !== null && { ttl: rule.ttl }),
       },
       domain,
-    );
-  } catch (cause) {
-    throw invalid(`rule ${rule.name}: ${(cause as Error).message}`, cause);
-  }
+    ),
+  );
   return rule;
 }
 
 function placeholderOf(name: string): string {
   if (name.startsWith(LABEL_PLACEHOLDER)) return `k8s:pod-label:${name.slice(LABEL_PLACEHOLDER.length)}`;
   return PLACEHOLDERS[name] ?? name;
+}
+
+/** Says of what an error is. */
+function within<T>(what: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    throw invalid(`${what}: ${(cause as Error).message}`, cause);
+  }
 }
 
 function invalid(why: string, cause?: unknown): CarnetError {

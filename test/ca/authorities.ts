@@ -37,7 +37,7 @@ export function issueRequest(
   keys: KeyPair,
   kind: KeyKind,
   grant: Partial<Grant> = {},
-): IssueRequest & { readonly grant: Grant } {
+): IssueRequest & { readonly grant: Grant; readonly csr: Uint8Array } {
   return {
     csr: buildCsr(keys, kind),
     grant: {
