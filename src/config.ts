@@ -21,6 +21,7 @@ import {
   pathOf,
   type RotationSchedule,
   rotationScheduleOf,
+  publicUrlOf,
   signerNameOf,
   slotOf,
 } from './setting-values.ts';
@@ -226,6 +227,13 @@ export const SERVER_SETTINGS = {
     'PATH',
     "the library of a hardware module that has, or is to have, CA keys: the vendor's PKCS#11 module",
     pathOf,
+  publicUrl: setting<string | null>(
+    'public-url',
+    'URL',
+    'where verifiers reach --http-addr, http://HOST: certificates then say where CRLs and their issuers are',
+    publicUrlOf,
+    null,
+  ),
     null,
   ),
   pkcs11Token: setting<string | null>(

@@ -29,6 +29,25 @@ export function databaseUrlOf(value: string): string {
 }
 
 export function lifetimeIn({ minSeconds, maxSeconds }: Lifetime): (value: string) => number {
+/** Goes into each certificate, before some 30 characters more. */
+const MAX_PUBLIC_URL = 200;
+
+/**
+ * Parses the URL under which verifiers find CRLs, without a slash at its end. Plain HTTP: to fetch a CRL by TLS they
+ * would have to verify another certificate first (RFC 5280 §8).
+ */
+export function publicUrlOf(value: string): string {
+  const url = URL.canParse(value) ? new URL(value) : null;
+  const isPlain =
+    url?.protocol === 'http:' && url.hostname !== '' && url.username === '' && url.password === '';
+  if (!isPlain || /[?#\s]/.test(value) || url.href.length > MAX_PUBLIC_URL)
+    throw new CarnetError(
+      'config_invalid',
+      `${JSON.stringify(value)} is not where CRLs can be: write http://HOST[:PORT][/PATH], at most ${MAX_PUBLIC_URL} characters`,
+    );
+  return url.href.replace(/\/+$/, '');
+}
+
   return (value) => {
     const seconds = parseDuration(value);
     if (seconds < minSeconds || seconds > maxSeconds)

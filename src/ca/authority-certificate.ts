@@ -1,8 +1,11 @@
 // Loads reflect-metadata, which @peculiar/x509 needs first.
 import './provider.ts';
 import {
+  AuthorityInfoAccessExtension,
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
+  CRLDistributionPointsExtension,
+  type Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
   Name,
@@ -13,6 +16,7 @@ import {
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { toHex } from '../x509/bytes.ts';
 import type { Certificate } from '../x509/certificate.ts';
+import type { IssuerLocations } from '../x509/issuer-locations.ts';
 import { type AuthorityProfile, authoritySubject } from './profile.ts';
 import { WEB_CRYPTO_ALGORITHM } from './provider.ts';
 import type { Signer } from './signer.ts';
@@ -29,6 +33,8 @@ export interface AuthorityFields {
   readonly subjectKeyIdentifier: Uint8Array;
   /** Tells this key's name from all others'. */
   readonly keyName: string;
+  /** Null where it does not say. */
+  readonly locations: IssuerLocations | null;
 }
 
 /**
@@ -63,9 +69,18 @@ export async function signAuthorityCertificate(
         new SubjectKeyIdentifierExtension(toHex(fields.subjectKeyIdentifier)),
         new AuthorityKeyIdentifierExtension(toHex(issuerKeyIdentifier)),
         new SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${trustDomain}` }]),
+        ...locationExtensions(fields.locations),
       ],
     },
     provider,
   );
   return new Uint8Array(certificate.rawData);
+}
+
+function locationExtensions(locations: IssuerLocations | null): Extension[] {
+  if (locations === null) return [];
+  return [
+    new AuthorityInfoAccessExtension({ caIssuers: locations.certificate }),
+    new CRLDistributionPointsExtension([locations.crl]),
+  ];
 }

@@ -9,6 +9,7 @@ import { SERIAL_BYTES } from '../x509/serial.ts';
 import type { SigningAuthority } from './authority.ts';
 import { signAuthorityCertificate } from './authority-certificate.ts';
 import type { NewAuthority } from './authority-store.ts';
+import { issuerLocations } from './issuer-locations.ts';
 import type { KeyStore } from './key-store.ts';
 import { type AuthorityProfile, ISSUING_CA, ROOT_CA } from './profile.ts';
 import type { KeyAlgorithm, Signer } from './signer.ts';
@@ -20,6 +21,8 @@ export interface AuthorityRequest {
   readonly keyAlgorithm: KeyAlgorithm;
   readonly ttlSeconds: number;
   readonly backdateSeconds: number;
+  /** Where the REST interface is seen from outside, for an issuing CA to say; by default it doesn't. */
+  readonly publicUrl?: string | null;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -63,7 +66,7 @@ export async function crossSign(
 ): Promise<Uint8Array> {
   const notBefore = new Date(Math.max(newRoot.notBefore.getTime(), oldRoot.notBefore.getTime()));
   const notAfter = new Date(Math.min(newRoot.notAfter.getTime(), oldRoot.notAfter.getTime()));
-  const { certificate } = await certify(ROOT_CA, oldRoot, trustDomain, newRoot.signer, {
+  const { certificate } = await certify(ROOT_CA, oldRoot, { trustDomain }, newRoot.signer, {
     notBefore,
     notAfter,
   });
@@ -84,7 +87,7 @@ async function createAuthority(
   const { signer } = key;
   try {
     // 3. Build, sign and lint the certificate; all its names come from the key.
-    const { keyName, certificate } = await certify(profile, parent, trustDomain, signer, life);
+    const { keyName, certificate } = await certify(profile, parent, request, signer, life);
     const id = `${profile.kind}-${keyName}`;
     const parentId = parent?.id ?? id;
     const authority = { id, kind: profile.kind, state: 'prepared', parentId, certificate, ...life } as const;
@@ -109,14 +112,15 @@ async function createAuthority(
 async function certify(
   profile: AuthorityProfile,
   parent: SigningAuthority | null,
-  trustDomain: TrustDomain,
+  { trustDomain, publicUrl = null }: Pick<AuthorityRequest, 'trustDomain' | 'publicUrl'>,
   signer: Signer,
   life: { readonly notBefore: Date; readonly notAfter: Date },
 ): Promise<{ keyName: string; certificate: Uint8Array }> {
   const { spki, octets } = parsePublicKey(signer.publicKey);
   const subjectKeyIdentifier = keyIdentifier(octets);
   const keyName = toHex(subjectKeyIdentifier.subarray(0, 4));
-  const fields = { serial: randomBytes(SERIAL_BYTES), spki, subjectKeyIdentifier, ...life };
+  const locations = parent === null ? null : issuerLocations(profile, publicUrl, parent.id);
+  const fields = { serial: randomBytes(SERIAL_BYTES), spki, subjectKeyIdentifier, locations, ...life };
   const issuer = parent === null ? null : parseCertificate(parent.certificate);
   const certificate = await signAuthorityCertificate(
     { ...fields, profile, trustDomain, keyName },

@@ -25,6 +25,8 @@ export interface IssueOptions {
   /** For grants that name none. */
   readonly defaultTtlSeconds: number;
   readonly backdateSeconds: number;
+  /** Where the REST interface is seen from outside, for leaves to say; by default they don't. */
+  readonly publicUrl?: string | null;
 }
 
 /**
@@ -47,7 +49,10 @@ export function createIssue(options: IssueOptions): Issue {
     const life = validity(profile.lifetime, { now: clock(), ttlSeconds, backdateSeconds }, authority);
     // 4. Build, sign and lint.
     const leaf = { ...leafFields(publicKey, request), ...life };
-    const certificate = await signLeaf(issuerOf(authority, profile, issuers), leaf);
+    const certificate = await signLeaf(
+      issuerOf(authority, profile, issuers, options.publicUrl ?? null),
+      leaf,
+    );
     // 5. Record: this resolves when the row is committed.
     const issuance = issuanceOf(request, profile, authority, leaf, certificate);
     await recorder.record(issuance);
@@ -80,10 +85,11 @@ function issuerOf(
   authority: SigningAuthority,
   profile: LeafProfile,
   issuers: WeakMap<SigningAuthority, LeafIssuer>,
+  publicUrl: string | null,
 ): LeafIssuer {
   const known = issuers.get(authority);
   if (known !== undefined) return known;
-  const made = leafIssuer(authority, profile);
+  const made = leafIssuer(authority, profile, publicUrl);
   issuers.set(authority, made);
   return made;
 }

@@ -19,6 +19,8 @@ export interface LeafProfile {
   readonly keyUsage: readonly KeyUsage[];
   /** Dotted OIDs. */
   readonly extKeyUsage: readonly string[];
+  /** Whether it says where its issuer's certificate and CRL are, if they are published (`--public-url`). */
+  readonly locatesIssuer: boolean;
 }
 
 /** Everything that a CA certificate says beyond its trust domain, key and time. */
@@ -31,6 +33,8 @@ export interface AuthorityProfile {
   readonly pathLength: number | null;
   /** The words before the key's name in its common name. */
   readonly title: string;
+  /** As in {@link LeafProfile}. */
+  readonly locatesIssuer: boolean;
 }
 
 const DAY = 86_400;
@@ -49,6 +53,7 @@ export const X509_SVID: LeafProfile = {
   keyKinds: ['ec-p256', 'ec-p384', 'rsa'],
   keyUsage: ['digitalSignature'],
   extKeyUsage: [OID.serverAuth, OID.clientAuth],
+  locatesIssuer: true,
 };
 
 /** A node's agent's own leaf, by which servers know it: `/carnet/agent/<node>`. Of a shape with all other leaves. */
@@ -75,6 +80,7 @@ export const ISSUING_CA: AuthorityProfile = {
   keyUsage: ['keyCertSign', 'cRLSign'],
   pathLength: 0,
   title: 'Carnet issuing CA',
+  locatesIssuer: true,
 };
 
 /**
@@ -88,6 +94,8 @@ export const ROOT_CA: AuthorityProfile = {
   keyUsage: ['keyCertSign', 'cRLSign'],
   pathLength: null,
   title: 'Carnet root',
+  // Who trusts it has it, and one that cross-signs is asked for nothing more.
+  locatesIssuer: false,
 };
 
 /** RFC 5280 appendix A.1: ub-organization-name. */

@@ -1,4 +1,5 @@
 import { parseCertificate } from '../x509/certificate.ts';
+import type { IssuerLocations } from '../x509/issuer-locations.ts';
 import {
   encodeCertificate,
   encodeTbs,
@@ -10,21 +11,30 @@ import type { Issuer } from '../x509/lint.ts';
 import { lintLeaf } from '../x509/lint-leaf.ts';
 import { parsePublicKey } from '../x509/public-key.ts';
 import type { SigningAuthority } from './authority.ts';
+import { issuerLocations } from './issuer-locations.ts';
 import type { LeafProfile } from './profile.ts';
 
 /** An authority made ready to sign leaves of one profile: what does not change from leaf to leaf, done once. */
 export interface LeafIssuer {
   readonly authority: SigningAuthority;
   readonly issuer: Issuer;
+  readonly locations: IssuerLocations | null;
   readonly template: LeafTemplate;
 }
 
-export function leafIssuer(authority: SigningAuthority, profile: LeafProfile): LeafIssuer {
+/** `publicUrl` is where the REST interface is seen from outside; null for nowhere. */
+export function leafIssuer(
+  authority: SigningAuthority,
+  profile: LeafProfile,
+  publicUrl: string | null = null,
+): LeafIssuer {
   const certificate = parseCertificate(authority.certificate);
+  const locations = issuerLocations(profile, publicUrl, authority.id);
   return {
     authority,
     issuer: { certificate, publicKey: parsePublicKey(certificate.spki) },
-    template: leafTemplate(profile, certificate, authority.signer.signatureAlgorithm),
+    locations,
+    template: leafTemplate(profile, certificate, authority.signer.signatureAlgorithm, locations),
   };
 }
 
@@ -33,6 +43,6 @@ export async function signLeaf(by: LeafIssuer, leaf: LeafFields): Promise<Uint8A
   const tbs = encodeTbs(by.template, leaf);
   const signature = await by.authority.signer.sign(tbs);
   const certificate = encodeCertificate(by.template, tbs, signature);
-  await lintLeaf(certificate, { ...leaf, issuer: by.issuer });
+  await lintLeaf(certificate, { ...leaf, issuer: by.issuer, locations: by.locations });
   return certificate;
 }

@@ -127,6 +127,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     url,
     name: 'probe',
     maxConnections: 1,
+    publicUrl: config.publicUrl,
     statementTimeoutMs: PROBE_TIMEOUT_MS,
     log,
   });
@@ -243,6 +244,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
         metrics,
       ),
       grantsOf: ({ selectors, instance }) =>
+    publicUrl: config.publicUrl,
         index
           .authorize(selectors)
           .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined),

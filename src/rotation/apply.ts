@@ -20,6 +20,8 @@ export interface ApplyOptions {
   readonly issuingKeyType: KeyAlgorithm;
   readonly jwtKeyType: JwtKeyAlgorithm;
   readonly backdateSeconds: number;
+  /** As new issuing CAs say it. */
+  readonly publicUrl?: string | null;
   readonly clock: Clock;
 }
 

@@ -86,6 +86,6 @@ async function store(created: CreatedAuthority, context: StepContext): Promise<C
 }
 
 function requestOf({ options, now }: StepContext, keyAlgorithm: KeyAlgorithm, ttlMs: number) {
-  const { trustDomain, backdateSeconds } = options;
-  return { trustDomain, keyAlgorithm, ttlSeconds: ttlMs / 1000, backdateSeconds, now };
+  const { trustDomain, backdateSeconds, publicUrl = null } = options;
+  return { trustDomain, keyAlgorithm, ttlSeconds: ttlMs / 1000, backdateSeconds, publicUrl, now };
 }

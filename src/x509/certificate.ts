@@ -2,6 +2,7 @@ import { CarnetError } from '../errors.ts';
 import { DerReader } from './der-reader.ts';
 import { contextConstructed, contextPrimitive, TAG } from './der-tag.ts';
 import { OID } from './oid.ts';
+import { type Locations, readCaIssuers, readDistributionPoints } from './read-locations.ts';
 import { readTime } from './time.ts';
 
 /** More than any certificate that we make or take. */
@@ -54,6 +55,9 @@ export interface Certificate {
   readonly subjectKeyIdentifier?: Marked<Uint8Array>;
   /** The keyIdentifier; empty where the extension has none. */
   readonly authorityKeyIdentifier?: Marked<Uint8Array>;
+  /** Where the issuer's certificate is. */
+  readonly authorityInfoAccess?: Marked<Locations>;
+  readonly crlDistributionPoints?: Marked<Locations>;
   /** The contents of the signatureValue BIT STRING. */
   readonly signature: Uint8Array;
 }
@@ -66,6 +70,8 @@ type Decoded = Pick<
   | 'subjectAltName'
   | 'subjectKeyIdentifier'
   | 'authorityKeyIdentifier'
+  | 'authorityInfoAccess'
+  | 'crlDistributionPoints'
 >;
 
 /** Whether a Name (DER) is an empty SEQUENCE. */
@@ -152,6 +158,10 @@ function decodeExtension(id: string, critical: boolean, value: DerReader): Decod
       return { subjectKeyIdentifier: { critical, value: whole(value, value.contents(TAG.octetString)) } };
     case OID.authorityKeyIdentifier:
       return { authorityKeyIdentifier: { critical, value: whole(value, readAuthorityKeyIdentifier(value)) } };
+    case OID.authorityInfoAccess:
+      return { authorityInfoAccess: { critical, value: whole(value, readCaIssuers(value)) } };
+    case OID.crlDistributionPoints:
+      return { crlDistributionPoints: { critical, value: whole(value, readDistributionPoints(value)) } };
     default:
       return {};
   }

@@ -13,6 +13,7 @@ import {
   TRUE,
   unsignedInteger,
 } from './der-writer.ts';
+import { encodeIssuerLocations, type IssuerLocations } from './issuer-locations.ts';
 import { type KeyUsage, keyUsageBits } from './key-usage.ts';
 import { OID } from './oid.ts';
 import { encodeTime } from './time.ts';
@@ -53,11 +54,15 @@ const ID = {
 const URI = contextPrimitive(6);
 const DNS_NAME = contextPrimitive(2);
 
-/** Encodes what is constant. `issuer` must have a subject key identifier; `extKeyUsage` are dotted OIDs. */
+/**
+ * Encodes what is constant. `issuer` must have a subject key identifier; `extKeyUsage` are dotted OIDs; without
+ * `locations` a leaf does not say where anything of its issuer is.
+ */
 export function leafTemplate(
   profile: { readonly keyUsage: readonly KeyUsage[]; readonly extKeyUsage: readonly string[] },
   issuer: Certificate,
   signatureAlgorithm: Uint8Array,
+  locations: IssuerLocations | null,
 ): LeafTemplate {
   const issuerKeyIdentifier = issuer.subjectKeyIdentifier?.value ?? new Uint8Array();
   return {
@@ -72,6 +77,7 @@ export function leafTemplate(
         ID.authorityKeyIdentifier,
         octetString(sequence(element(contextPrimitive(0), issuerKeyIdentifier))),
       ),
+      ...(locations === null ? [] : encodeIssuerLocations(locations)),
     ),
   };
 }

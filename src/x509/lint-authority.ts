@@ -18,6 +18,8 @@ const EXTENSIONS: ReadonlySet<string> = new Set([
   OID.authorityKeyIdentifier,
   OID.subjectKeyIdentifier,
   OID.subjectAltName,
+  OID.authorityInfoAccess,
+  OID.crlDistributionPoints,
 ]);
 
 const AUTHORITY_RULES: readonly Rule<ExpectedAuthority>[] = [

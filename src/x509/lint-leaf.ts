@@ -17,6 +17,8 @@ const EXTENSIONS: ReadonlySet<string> = new Set([
   OID.authorityKeyIdentifier,
   OID.subjectKeyIdentifier,
   OID.subjectAltName,
+  OID.authorityInfoAccess,
+  OID.crlDistributionPoints,
 ]);
 const SPIFFE_ID_WITH_PATH = /^spiffe:\/\/[^/]+\/./;
 

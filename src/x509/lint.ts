@@ -1,7 +1,9 @@
 import { CarnetError } from '../errors.ts';
 import { equalBytes } from './bytes.ts';
 import { type Certificate, type Marked, parseCertificate } from './certificate.ts';
+import type { IssuerLocations } from './issuer-locations.ts';
 import type { PublicKey } from './public-key.ts';
+import type { Locations } from './read-locations.ts';
 import { serialHex, withoutLeadingZeros } from './serial.ts';
 import { findSignatureAlgorithm, verifySignature } from './signature-algorithm.ts';
 
@@ -21,6 +23,8 @@ export interface Expected {
   readonly spki: Uint8Array;
   readonly subjectKeyIdentifier: Uint8Array;
   readonly issuer: Issuer;
+  /** Null where it must not say. */
+  readonly locations: IssuerLocations | null;
 }
 
 /** Who signs: its certificate (of a root, its own) and the key in it. */
@@ -79,6 +83,14 @@ export const COMMON_RULES: readonly Rule<Expected>[] = [
       identifies(subjectKeyIdentifier, expected.subjectKeyIdentifier),
   },
   {
+    says: "RFC 5280 §4.2.2.1: the authority information access is where the issuer's certificate is, or is not there",
+    holds: ({ authorityInfoAccess }, { locations }) => locates(authorityInfoAccess, locations?.certificate),
+  },
+  {
+    says: "RFC 5280 §4.2.1.13: the CRL distribution points are where the issuer's CRL is, or are not there",
+    holds: ({ crlDistributionPoints }, { locations }) => locates(crlDistributionPoints, locations?.crl),
+  },
+  {
     says: 'RFC 5280 §4.2: no extension appears twice',
     holds: ({ extensions }) => new Set(extensions).size === extensions.length,
   },
@@ -125,4 +137,10 @@ function parse(der: Uint8Array): Certificate {
 function identifies(found: Marked<Uint8Array> | undefined, identifier: Uint8Array | undefined): boolean {
   if (found === undefined || identifier === undefined) return false;
   return !found.critical && identifier.length > 0 && equalBytes(found.value, identifier);
+}
+
+function locates(found: Marked<Locations> | undefined, url: string | undefined): boolean {
+  if (found === undefined || url === undefined) return found === undefined && url === undefined;
+  const { uris, others } = found.value;
+  return !found.critical && others === 0 && uris.length === 1 && uris[0] === url;
 }

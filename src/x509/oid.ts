@@ -22,6 +22,10 @@ export const OID = {
   authorityKeyIdentifier: '2.5.29.35',
   extKeyUsage: '2.5.29.37',
   nameConstraints: '2.5.29.30',
+  crlDistributionPoints: '2.5.29.31',
+  // RFC 5280 §4.2.2.1
+  authorityInfoAccess: '1.3.6.1.5.5.7.1.1',
+  caIssuers: '1.3.6.1.5.5.7.48.2',
   // X.520 §6.2.2
   commonName: '2.5.4.3',
   // RFC 5280 §4.2.1.12

@@ -1,5 +1,5 @@
 import { sign } from 'node:crypto';
-import { contextPrimitive, TAG } from '../../src/x509/der-tag.ts';
+import { contextConstructed, contextPrimitive, TAG } from '../../src/x509/der-tag.ts';
 import {
   asciiString,
   bitString,
@@ -155,4 +155,14 @@ export function dns(text: string): Uint8Array {
 
 export function ip(...octets: readonly number[]): Uint8Array {
   return element(contextPrimitive(7), Uint8Array.from(octets));
+}
+
+/** An AuthorityInfoAccessSyntax of one description (RFC 5280 §4.2.2.1). */
+export function accessDescription(method: string, location: Uint8Array): Uint8Array {
+  return sequence(sequence(objectIdentifier(method), location));
+}
+
+/** CRLDistributionPoints of one point with these full names, and what else it says. */
+export function distributionPoint(names: readonly Uint8Array[], ...more: readonly Uint8Array[]): Uint8Array {
+  return sequence(sequence(explicit(0, element(contextConstructed(0), ...names)), ...more));
 }

@@ -40,7 +40,7 @@ const ISSUER = parseCertificate(
   }),
 );
 const PROFILE = { keyUsage: ['digitalSignature'], extKeyUsage: [OID.serverAuth, OID.clientAuth] } as const;
-const TEMPLATE = leafTemplate(PROFILE, ISSUER, SIGNATURE_ALGORITHMS.ecdsaWithSha256.der);
+const TEMPLATE = leafTemplate(PROFILE, ISSUER, SIGNATURE_ALGORITHMS.ecdsaWithSha256.der, null);
 
 const KEYS = (['ec-p256', 'ec-p384', 'rsa', 'ed25519'] as const).map((kind: KeyKind) => generateKeys(kind));
 

@@ -50,6 +50,7 @@ const EXPECTED: ExpectedAuthority = {
   spiffeId: TRUST_DOMAIN_ID,
   keyUsage: ['keyCertSign', 'cRLSign'],
   pathLength: 0,
+  locations: null,
 };
 
 test('lets a good issuing CA through', async (t) => {

@@ -64,6 +64,7 @@ const EXPECTED: ExpectedLeaf = {
   issuer: { certificate: ISSUER, publicKey: parsePublicKey(ISSUER.spki) },
   spiffeId: SPIFFE_ID,
   dnsNames: ['web.internal'],
+  locations: null,
 };
 
 test('lets a good leaf through', async (t) => {
