@@ -65,6 +65,16 @@ export function createMetrics() {
       'carnet_leaf_expiry_seconds_min',
       'Seconds until the first of the leaves in use ends. Alert well before 0.',
     ),
+    agentSessions: gauge('carnet_agent_sessions', "Sessions of other nodes' agents with this server."),
+    agentsWaiting: gauge(
+      'carnet_agents_waiting',
+      'Agents that wait for their session to begin. They are let in at a bounded rate.',
+    ),
+    agentRefusals: counter(
+      'carnet_agent_refusals_total',
+      "Agents and nodes that were refused, by the error's code: join_token_used, agent_banned, agent_copied, …",
+      ['code'],
+    ),
     authorityExpiry: gauge(
       'carnet_authority_expiry_timestamp_seconds',
       'When the certificate of an authority in use ends, in seconds since the epoch.',
@@ -88,6 +98,8 @@ export function createMetrics() {
       ['route'],
     ),
 
+    /** For the metrics that only one kind of process has. */
+    registry,
     /** Has `update` called before each scrape: for gauges that show a state rather than count events. */
     beforeScrape: (update: () => void): void => {
       updates.push(update);

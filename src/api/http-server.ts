@@ -1,6 +1,5 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type Koa from 'koa';
 import type { Logger } from '../log.ts';
 
 /** Headers must be whole within this, so that a client that sends a byte a second holds nothing for long. */
@@ -24,7 +23,7 @@ export interface HttpServer {
 
 /** Serves the application over HTTP/1.1. Rejects when the address can't be had. */
 export async function serveHttp(
-  app: Koa,
+  app: { callback(): RequestListener },
   address: { host: string; port: number },
   log: Logger,
 ): Promise<HttpServer> {

@@ -4,10 +4,7 @@ import { readServerConfig, SERVER_SETTINGS, type ServerConfig } from '../config.
 import { createLogger } from '../log.ts';
 import { addSettings, flagsOf } from '../settings.ts';
 import { banner } from './banner.ts';
-import type { RunningServer } from './start-server.ts';
-
-/** From Ctrl-C on. Longer than all the parts together may take to stop. */
-const STOP_DEADLINE_MS = 30_000;
+import { runUntilInterrupted } from './interrupt.ts';
 
 /** `carnet server`. */
 export function serverCommand(): Command {
@@ -28,34 +25,9 @@ async function serve(config: ServerConfig): Promise<void> {
   const keyEncryptionKeyText = process.env.CARNET_KEY_ENCRYPTION_KEY;
   // Children and crash reports don't inherit it.
   delete process.env.CARNET_KEY_ENCRYPTION_KEY;
-  const interrupt = new AbortController();
-  const interrupted = new Promise<void>((resolve) =>
-    interrupt.signal.addEventListener('abort', () => resolve()),
-  );
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.on(signal, () => {
-      if (interrupt.signal.aborted) process.exit(1);
-      log.info('stopping; Ctrl-C again to stop at once');
-      setTimeout(() => {
-        log.fatal('the parts did not stop in time');
-        process.exit(1);
-      }, STOP_DEADLINE_MS).unref();
-      interrupt.abort();
-    });
-  let server: RunningServer;
-  try {
-    server = await startServer({
-      config,
-      keyEncryptionKeyText,
-      clock: systemClock,
-      log,
-      signal: interrupt.signal,
-    });
-  } catch (error) {
-    if (interrupt.signal.aborted) return;
-    throw error;
-  }
-  if (!interrupt.signal.aborted) process.stdout.write(banner(config, server, process.env));
-  await interrupted;
-  await server.close();
+  await runUntilInterrupted(log, async (signal) => {
+    const server = await startServer({ config, keyEncryptionKeyText, clock: systemClock, log, signal });
+    if (!signal.aborted) process.stdout.write(banner(config, server, process.env));
+    return server;
+  });
 }

@@ -14,7 +14,12 @@ import { FleetReport, type FleetStore } from '../delivery/fleet-report.ts';
 import type { Holder, X509Svid } from '../delivery/holdings.ts';
 import { parseCertsPage } from '../delivery/in-use.ts';
 import type { Superseded } from '../delivery/instance.ts';
-import { type Attachment, Instances, type IssueFailure } from '../delivery/instances.ts';
+import {
+  type Attachment,
+  Instances,
+  type InstancesOptions,
+  type IssueFailure,
+} from '../delivery/instances.ts';
 import { Observations } from '../delivery/observations.ts';
 import { observedByBoth } from '../delivery/observer.ts';
 import { Proxies } from '../delivery/proxies.ts';
@@ -35,6 +40,12 @@ export interface AgentOptions {
   readonly bundle: () => TrustBundle;
   /** Whether leaves of an authority are to be replaced now; by default as they age. */
   readonly isSuperseded?: (authority: string) => Superseded;
+  /** Other trust domains' bundles; by default none. */
+  readonly federated?: NonNullable<InstancesOptions['federated']>;
+  /** Takes what was held before a restart, once. */
+  readonly takeKept?: NonNullable<InstancesOptions['takeKept']>;
+  /** What instances hold has changed. */
+  readonly onHeldChange?: () => void;
   /** Where all agents keep what their proxies hold; without one it is known only here. */
   readonly fleet?: FleetStore;
   readonly clock: Clock;
@@ -71,11 +82,17 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     random: Math.random,
     onIssued: (svid, instance) => {
       fleet.issued(svid, instance);
+      options.onHeldChange?.();
       log.debug({ identity: svid.identity, serial: svid.serial, instance }, 'delivered a new leaf');
     },
     onFailed: (failure) => reportFailure(failure, clock(), log, metrics),
-    onWithdrawn: (instance) => fleet.withdrew(instance),
+    onWithdrawn: (instance) => {
+      fleet.withdrew(instance);
+      options.onHeldChange?.();
+    },
     ...(options.isSuperseded && { isSuperseded: options.isSuperseded }),
+    ...(options.federated && { federated: options.federated }),
+    ...(options.takeKept && { takeKept: options.takeKept }),
   });
   const report = options.fleet && startReport(fleet, options.fleet, log);
   const attestor = createUnixAttestor();

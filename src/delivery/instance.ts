@@ -26,7 +26,7 @@ export function createInstance(id: string): Instance {
   return { id, certificates: new Map(), views: new Map() };
 }
 
-export function certificateKey(grant: Grant): string {
+export function certificateKey(grant: Pick<Grant, 'entryId' | 'spiffeId'>): string {
   return `${grant.entryId}\n${grant.spiffeId}`;
 }
 

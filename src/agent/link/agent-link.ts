@@ -47,6 +47,8 @@ export interface LinkStatus {
   readonly connected: boolean;
   /** Why it isn't; null while it is. */
   readonly problem: string | null;
+  /** End of the agent's own certificate, milliseconds since the epoch; null before it has one. */
+  readonly certificateEnd: number | null;
   /** Sessions begun since the start. */
   readonly sessions: number;
 }
@@ -136,7 +138,12 @@ export class AgentLink {
 
   status(): LinkStatus {
     const connected = this.#connection !== null;
-    return { connected, problem: connected ? null : this.#problem, sessions: this.#sessions };
+    return {
+      connected,
+      problem: connected ? null : this.#problem,
+      certificateEnd: this.#identity.current?.notAfter ?? null,
+      sessions: this.#sessions,
+    };
   }
 
   /**

@@ -11,8 +11,8 @@ import type { DenialScope } from '../../revocation/denial.ts';
 export interface Held {
   readonly index: EntryIndex;
   readonly bundle: TrustBundle;
-  /** Of other trust domains. */
-  readonly federated: readonly TrustBundle[];
+  /** Of other trust domains. One that has not changed is the same object. */
+  readonly federated: ReadonlyMap<TrustDomain, TrustBundle>;
   readonly denials: readonly DenialScope[];
   /** IDs of authorities whose leaves are to be replaced. */
   readonly wave: ReadonlySet<string>;
@@ -47,7 +47,7 @@ export function take(held: Held | null, response: SessionResponse, trustDomain: 
   return {
     index: entries === undefined && held !== null ? held.index : indexOf(message),
     bundle: newer ? bundle : bundleIn(held),
-    federated: federated === undefined && held !== null ? held.federated : federatedOf(message),
+    federated: federated === undefined && held !== null ? held.federated : federatedOf(message, held),
     denials: denials === undefined && held !== null ? held.denials : denialsOf(message),
     wave: new Set(message.superseded?.wave),
     urgent: new Set(message.superseded?.urgent),
@@ -89,12 +89,19 @@ function entryOf(entry: Entry): RegistrationEntry {
   };
 }
 
-/** Our own trust domain's is no other's: a foreign bundle never vouches for our names. */
-function federatedOf({ federated }: SessionResponse): TrustBundle[] {
-  return (federated?.bundles ?? []).map((bundle) => ({
-    ...bundle,
-    trustDomain: parseTrustDomain(bundle.trustDomain),
-  }));
+function federatedOf(
+  { federated, bundle: own }: SessionResponse,
+  held: Held | null,
+): ReadonlyMap<TrustDomain, TrustBundle> {
+  const bundles = new Map<TrustDomain, TrustBundle>();
+  for (const bundle of federated?.bundles ?? []) {
+    // A foreign bundle never vouches for our own names.
+    if (bundle.trustDomain === own?.trustDomain) throw refused('it calls our own trust domain a foreign one');
+    const trustDomain = parseTrustDomain(bundle.trustDomain);
+    const before = held?.federated.get(trustDomain);
+    bundles.set(trustDomain, before?.sequence === bundle.sequence ? before : { ...bundle, trustDomain });
+  }
+  return bundles;
 }
 
 function denialsOf({ denials }: SessionResponse): DenialScope[] {
