@@ -19,9 +19,9 @@ import {
   oneOfHelp,
   parseAddress,
   pathOf,
+  publicUrlOf,
   type RotationSchedule,
   rotationScheduleOf,
-  publicUrlOf,
   signerNameOf,
   slotOf,
 } from './setting-values.ts';
@@ -208,6 +208,13 @@ export const SERVER_SETTINGS = {
     30,
     '30s',
   ),
+  publicUrl: setting<string | null>(
+    'public-url',
+    'URL',
+    'where verifiers reach --http-addr, http://HOST: certificates then say where CRLs and their issuers are',
+    publicUrlOf,
+    null,
+  ),
   keyEncryptionKeyFile: setting<string | null>(
     'key-encryption-key-file',
     'PATH',
@@ -227,13 +234,6 @@ export const SERVER_SETTINGS = {
     'PATH',
     "the library of a hardware module that has, or is to have, CA keys: the vendor's PKCS#11 module",
     pathOf,
-  publicUrl: setting<string | null>(
-    'public-url',
-    'URL',
-    'where verifiers reach --http-addr, http://HOST: certificates then say where CRLs and their issuers are',
-    publicUrlOf,
-    null,
-  ),
     null,
   ),
   pkcs11Token: setting<string | null>(

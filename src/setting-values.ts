@@ -28,7 +28,6 @@ export function databaseUrlOf(value: string): string {
   return value;
 }
 
-export function lifetimeIn({ minSeconds, maxSeconds }: Lifetime): (value: string) => number {
 /** Goes into each certificate, before some 30 characters more. */
 const MAX_PUBLIC_URL = 200;
 
@@ -48,6 +47,7 @@ export function publicUrlOf(value: string): string {
   return url.href.replace(/\/+$/, '');
 }
 
+export function lifetimeIn({ minSeconds, maxSeconds }: Lifetime): (value: string) => number {
   return (value) => {
     const seconds = parseDuration(value);
     if (seconds < minSeconds || seconds > maxSeconds)

@@ -120,6 +120,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     issuingKeyType: config.issuingKeyType,
     jwtKeyType: config.jwtKeyType,
     backdateSeconds: config.notBeforeBackdate,
+    publicUrl: config.publicUrl,
     clock,
   };
 
@@ -127,7 +128,6 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     url,
     name: 'probe',
     maxConnections: 1,
-    publicUrl: config.publicUrl,
     statementTimeoutMs: PROBE_TIMEOUT_MS,
     log,
   });
@@ -233,6 +233,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     clock,
     defaultTtlSeconds: config.leafTtl,
     backdateSeconds: config.notBeforeBackdate,
+    publicUrl: config.publicUrl,
   });
   if (!config.noAgent) {
     const [node, socket] = [config.nodeName ?? hostname(), agentSocketOf(config, dataDir.path)];
@@ -244,7 +245,6 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
         metrics,
       ),
       grantsOf: ({ selectors, instance }) =>
-    publicUrl: config.publicUrl,
         index
           .authorize(selectors)
           .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined),
