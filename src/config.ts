@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { JWT_KEY_ALGORITHMS, JWT_KEY_LIFETIME } from './ca/jwt-key.ts';
-import { ISSUING_CA, JWT_SVID, ROOT_CA, X509_SVID } from './ca/profile.ts';
+import { AGENT, ISSUING_CA, JWT_SVID, ROOT_CA, X509_SVID } from './ca/profile.ts';
 import { KEY_ALGORITHMS } from './ca/signer.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { CarnetError } from './errors.ts';
@@ -8,9 +8,11 @@ import { parseTrustDomain } from './identity/spiffe-id.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 import {
   type Address,
+  addressOrOffOf,
   booleanOf,
   clusterOf,
   databaseUrlOf,
+  dnsNamesOf,
   issuerOf,
   labelSelectorOf,
   lifetimeIn,
@@ -73,6 +75,30 @@ export const SERVER_SETTINGS = {
     parseAddress,
     { host: '127.0.0.1', port: 8080 },
     '127.0.0.1:8080',
+  ),
+  grpcAddr: setting<Address | null>(
+    'grpc-addr',
+    'HOST:PORT',
+    "gRPC with TLS, for other nodes' agents; off for none",
+    addressOrOffOf,
+    { host: '127.0.0.1', port: 8443 },
+    '127.0.0.1:8443',
+  ),
+  grpcDnsName: setting<readonly string[]>(
+    'grpc-dns-name',
+    'NAME[,NAME…]',
+    "DNS names in the server's certificate, for clients that verify names; agents don't",
+    dnsNamesOf,
+    [],
+    'none',
+  ),
+  agentTtl: setting<number | null>(
+    'agent-ttl',
+    'DURATION',
+    "how long another node's agent may be away without being attested anew: the life of its own certificate",
+    lifetimeIn(AGENT.lifetime),
+    null,
+    "1d, or the issuing CA's life if that is shorter",
   ),
   agentSocket: setting<string | null>(
     'agent-socket',
@@ -141,14 +167,7 @@ export const SERVER_SETTINGS = {
     60,
     '60s',
   ),
-  jwtTtl: setting(
-    'jwt-ttl',
-    'DURATION',
-    "a JWT-SVID's lifetime",
-    lifetimeIn(JWT_SVID.lifetime),
-    300,
-    '5m',
-  ),
+  jwtTtl: setting('jwt-ttl', 'DURATION', "a JWT-SVID's lifetime", lifetimeIn(JWT_SVID.lifetime), 300, '5m'),
   jwtIssuer: setting<string | null>(
     'jwt-issuer',
     'URL',
@@ -297,6 +316,7 @@ export type ServerConfig = SettingValues<typeof SERVER_SETTINGS>;
 export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS.ProcessEnv): ServerConfig {
   const config = readSettings(SERVER_SETTINGS, flags, env);
   checkOrder('--leaf-ttl', config.leafTtl, '--issuing-ca-ttl', config.issuingCaTtl);
+  checkOrder('--agent-ttl', config.agentTtl ?? 0, '--issuing-ca-ttl', config.issuingCaTtl);
   checkOrder('--issuing-ca-ttl', config.issuingCaTtl, '--root-ca-ttl', config.rootCaTtl);
   checkOrder('--jwt-ttl', config.jwtTtl, '--jwt-key-ttl', config.jwtKeyTtl);
   checkToken(config);

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { agentsCommand } from './cli/agents.ts';
 import { auditCommand } from './cli/audit.ts';
 import { databaseCommand } from './cli/db.ts';
 import { doctorCommand } from './cli/doctor.ts';
@@ -7,6 +8,7 @@ import { entryCommand } from './cli/entry.ts';
 import { envoyCommand } from './cli/envoy.ts';
 import { exitCodeOf, reportError } from './cli/exit.ts';
 import { fetchCommand } from './cli/fetch.ts';
+import { joinTokenCommand } from './cli/join-token.ts';
 import { keysCommand } from './cli/keys.ts';
 import { proxiesCommand } from './cli/proxies.ts';
 import { revokeCommand } from './cli/revoke.ts';
@@ -26,6 +28,8 @@ const program = new Command('carnet')
   .addCommand(revokeCommand())
   .addCommand(auditCommand())
   .addCommand(tokenCommand())
+  .addCommand(joinTokenCommand())
+  .addCommand(agentsCommand())
   .addCommand(envoyCommand())
   .addCommand(keysCommand())
   .addCommand(databaseCommand())

@@ -4,6 +4,7 @@ import type { Lifetime } from './ca/profile.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { CarnetError } from './errors.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
+import { dnsNameFault } from './policy/dns-name.ts';
 
 export interface Address {
   readonly host: string;
@@ -69,6 +70,21 @@ export function parseAddress(value: string): Address {
       `${JSON.stringify(value)} is not an address: write HOST:PORT, for example 127.0.0.1:8080`,
     );
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port };
+}
+
+/** Parses an address, or `off` to null. */
+export function addressOrOffOf(value: string): Address | null {
+  return value === 'off' ? null : parseAddress(value);
+}
+
+/** Parses DNS names with commas between. */
+export function dnsNamesOf(value: string): string[] {
+  const names = value.split(',').map((name) => name.trim());
+  for (const name of names) {
+    const fault = dnsNameFault(name);
+    if (fault !== undefined) throw new CarnetError('config_invalid', `${JSON.stringify(name)}: ${fault}`);
+  }
+  return names;
 }
 
 export function formatAddress({ host, port }: Address): string {

@@ -21,6 +21,8 @@ const SETTINGS = { fsync: 'off', full_page_writes: 'off', max_connections: '200'
  */
 async function main(args: readonly string[]): Promise<number> {
   process.env.CARNET_TEST_VENV = await makeVenv();
+  // Servers that run at the same time can't all have the default.
+  process.env.CARNET_GRPC_ADDR = '127.0.0.1:0';
   const directory = mkdtempSync(join(tmpdir(), 'carnet-test-'));
   // PostgreSQL may run as another user than we do.
   chmodSync(directory, 0o755);

@@ -1,5 +1,7 @@
 import { Router } from '@koa/router';
 import Koa, { type Middleware } from 'koa';
+import type { AgentStore } from '../agent/server/agent-store.ts';
+import type { JoinTokenStore } from '../agent/server/join-token-store.ts';
 import type { IssuanceQuery } from '../audit/query.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyView } from '../delivery/proxies.ts';
@@ -9,6 +11,7 @@ import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { EntryStore } from '../policy/entry-store.ts';
+import { agentRoutes } from './agents.ts';
 import { Authenticator } from './authenticate.ts';
 import { type AuthorityList, authorityRoutes } from './authorities.ts';
 import { bundleRoutes } from './bundle.ts';
@@ -16,6 +19,7 @@ import { entryRoutes } from './entries.ts';
 import { Gate } from './gate.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import { issuanceRoutes } from './issuances.ts';
+import { joinTokenRoutes } from './join-tokens.ts';
 import { isLocalHost } from './local-host.ts';
 import { openApiRoute } from './openapi.ts';
 import { proxyRoutes } from './proxies.ts';
@@ -35,6 +39,8 @@ export interface ApiDependencies {
   readonly issuances: IssuanceQuery;
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
+  readonly joinTokens: JoinTokenStore;
+  readonly agents: Pick<AgentStore, 'list' | 'ban' | 'unban'>;
   readonly rotations: Rotations;
   readonly revocations: Revocations & Published;
   readonly upstream: Upstream;
@@ -77,6 +83,8 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
     ...upstreamRoutes(dependencies.upstream),
     ...revocationRoutes(dependencies.revocations, trustDomain),
     ...publishedRoutes(dependencies.revocations, dependencies.authorities),
+    ...joinTokenRoutes(dependencies),
+    ...agentRoutes(dependencies.agents),
     ...proxyRoutes(dependencies.proxies),
     ...unrecordedRoutes(dependencies),
     ...bundleRoutes(dependencies.bundle),

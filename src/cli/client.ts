@@ -33,7 +33,7 @@ export class Client {
     return this.#call('GET', search === '' ? path : `${path}?${search}`);
   }
 
-  async post<T>(path: string, body: unknown): Promise<T> {
+  async post<T>(path: string, body?: unknown): Promise<T> {
     return this.#call('POST', path, body);
   }
 

@@ -11,6 +11,7 @@ import { createIssue } from '../ca/issue.ts';
 import type { KeyStore } from '../ca/key-store.ts';
 import type { Clock } from '../clock.ts';
 import type { ServerConfig } from '../config.ts';
+import { PostgresAgentStore } from '../db/agents.ts';
 import { PostgresAuthorityStore } from '../db/authorities.ts';
 import { PostgresFleetStore } from '../db/consumers.ts';
 import { openDataDir } from '../db/data-dir.ts';
@@ -19,6 +20,7 @@ import { startEmbeddedPostgres } from '../db/embedded.ts';
 import { PostgresEntryStore } from '../db/entries.ts';
 import { PostgresIssuanceQuery } from '../db/issuance-query.ts';
 import { insertIssuances } from '../db/issuances.ts';
+import { PostgresJoinTokenStore } from '../db/join-tokens.ts';
 import { Listener, type Topic } from '../db/listen.ts';
 import { migrate } from '../db/migrate.ts';
 import { ensurePartitions } from '../db/partitions.ts';
@@ -36,7 +38,7 @@ import { Authorities } from '../rotation/authorities.ts';
 import { requestStep, startOrResume } from '../rotation/operate.ts';
 import { pictureOf } from '../rotation/picture.ts';
 import { importUpstream, requestUpstream } from '../rotation/upstream.ts';
-import { formatAddress } from '../setting-values.ts';
+import { type Address, formatAddress } from '../setting-values.ts';
 import { prepareFirstStart } from './first-start.ts';
 import { countedIssue } from './measure.ts';
 import { openKeyStore } from './open-key-store.ts';
@@ -45,10 +47,13 @@ import { Reloads } from './reloads.ts';
 import { scheduleUpkeep } from './schedule.ts';
 import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
 import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
+import { type Link, startLink } from './start-link.ts';
 
 export interface RunningServer {
   /** Of the REST API. */
   readonly url: string;
+  /** Where other nodes' agents connect; null with `--grpc-addr off`. */
+  readonly grpcAddress: Address | null;
   /** Null with `--no-agent`. */
   readonly agentSocket: string | null;
   /** Trusted now, DER. */
@@ -100,6 +105,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
 
   const entries = new PostgresEntryStore(database);
   const tokens = new PostgresTokenStore(database);
+  const joinTokens = new PostgresJoinTokenStore(database);
+  const agents = new PostgresAgentStore(database);
   const store = new PostgresAuthorityStore(database);
   const authorities = new Authorities(store, keys, config.trustDomain);
   const apply: ApplyOptions = {
@@ -151,6 +158,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const http = await listenHttp(config, log, {
     entries,
     tokens,
+    joinTokens,
+    agents,
     issuances: new PostgresIssuanceQuery(database),
     authorities: store,
     rotations: {
@@ -193,6 +202,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   options.signal.throwIfAborted();
 
   let kubernetes: KubernetesPart | null = null;
+  let link: Link | null = null;
   authorities.onBundleChange(() => {
     agent?.instances.bundleChanged();
     kubernetes?.bundleChanged();
@@ -202,7 +212,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       if (topic === 'entries') index = new EntryIndex(await entries.list());
       else denials = await listDenials(database);
       agent?.instances.entriesChanged();
-    } else await authorities.refresh();
+    } else if (topic !== 'agents') await authorities.refresh();
+    await link?.changed(topic);
   };
   const reloads = stack.use(
     new Reloads({
@@ -235,6 +246,26 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     backdateSeconds: config.notBeforeBackdate,
     publicUrl: config.publicUrl,
   });
+  if (config.grpcAddr !== null) {
+    const startedLink = await startLink(
+      {
+        config,
+        database,
+        joinTokens,
+        agents,
+        attestors: [],
+        authorities,
+        recorder,
+        denials: () => denials,
+        clock,
+        log,
+        metrics,
+      },
+      config.grpcAddr,
+    );
+    link = startedLink;
+    stack.defer(() => startedLink.close());
+  }
   if (!config.noAgent) {
     const [node, socket] = [config.nodeName ?? hostname(), agentSocketOf(config, dataDir.path)];
     const runningAgent = await startAgent({
@@ -286,6 +317,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const owned = stack.move();
   return {
     url: http.url,
+    grpcAddress: link?.address ?? null,
     agentSocket: config.noAgent ? null : agentSocketOf(config, dataDir.path),
     roots: authorities.bundle().x509Authorities,
     close: () => owned.disposeAsync(),

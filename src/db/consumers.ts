@@ -154,7 +154,7 @@ function consumerOf(row: ConsumerRow): Consumer {
 /**
  * What these authorities signed that may still be presented: neither ended nor revoked, and its instance neither gone
  * nor known to hold others in its place. An instance's row speaks of what was issued before it was written; a server
- * or an agent holds the last that it was given. Read by (not_after), whatever the history's size.
+ * or an agent holds the last that it was given, a banned one nothing. Read by (not_after), whatever the history's size.
  */
 export async function outstandingOf(
   database: Queryable,
@@ -171,7 +171,9 @@ export async function outstandingOf(
        AND NOT coalesce(gone OR replaced, false)
        AND NOT (profile IN ('agent', 'server') AND EXISTS (
          SELECT FROM issuance AS later WHERE later.instance = issuance.instance
-           AND (later.recorded_at, later.id) > (issuance.recorded_at, issuance.id)))`,
+           AND (later.recorded_at, later.id) > (issuance.recorded_at, issuance.id)))
+       AND NOT (profile = 'agent' AND EXISTS (
+         SELECT FROM agent WHERE agent.node = issuance.node AND banned_at IS NOT NULL))`,
     [authorityIds],
   );
   return { count: Number(row?.count ?? 0), until: row?.until?.getTime() ?? null };

@@ -16,6 +16,7 @@ import { parseSelector } from '../../src/identity/selector.ts';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { MemoryAgents, MemoryJoinTokens } from './memory-agents.ts';
 import { MemoryEntries, MemoryIssuances, MemoryTokens, Outage } from './memory-stores.ts';
 
 export const NOW = Date.parse('2026-03-10T12:00:00Z');
@@ -31,6 +32,8 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     entries: new MemoryEntries(outage),
     tokens: new MemoryTokens(outage),
     issuances: new MemoryIssuances(outage),
+    joinTokens: new MemoryJoinTokens(),
+    agents: new MemoryAgents(),
   };
   const time = { now: NOW };
   const clock = () => time.now;
