@@ -40,7 +40,26 @@ test('CARNET_DATABASE_URL wins over DATABASE_URL', (t) => {
   t.is(read({}, { DATABASE_URL: env.DATABASE_URL }).databaseUrl, 'postgres://b/c');
 });
 
+test('where CRLs are found has no slash at its end, and is unsaid by default', (t) => {
+  t.is(read({}, {}).publicUrl, null);
+  for (const [value, url] of [
+    ['http://pki.example.org', 'http://pki.example.org'],
+    ['http://pki.example.org:8080/carnet//', 'http://pki.example.org:8080/carnet'],
+    ['http://[::1]:8080/', 'http://[::1]:8080'],
+    ['http://B\u00fccher.example', 'http://xn--bcher-kva.example'],
+  ] as const)
+    t.is(read({ 'public-url': value }, {}).publicUrl, url);
+});
+
 const REFUSED: [flag: string, value: string][] = [
+  ['public-url', 'pki.example.org'],
+  ['public-url', 'https://pki.example.org'],
+  ['public-url', 'http://'],
+  ['public-url', 'http://user@pki.example.org'],
+  ['public-url', 'http://pki.example.org/?a'],
+  ['public-url', 'http://pki.example.org/#a'],
+  ['public-url', 'http://pki.example.org/a b'],
+  ['public-url', `http://pki.example.org/${'x'.repeat(200)}`],
   ['leaf-ttl', '5 parsecs'],
   ['leaf-ttl', '0s'],
   ['leaf-ttl', '31d'],

@@ -26,9 +26,14 @@ export function authorityRequest(changes: Partial<AuthorityRequest> = {}): Autho
 }
 
 /** A root of a year and an issuing CA of a week under it. */
-export async function createAuthorities(keyAlgorithm: KeyAlgorithm, now = Date.now()) {
-  const root = await createRoot(authorityRequest({ keyAlgorithm, now, ttlSeconds: 365 * DAY_SECONDS }), KEYS);
-  const issuing = await createIssuing(root.signing, authorityRequest({ keyAlgorithm, now }), KEYS);
+export async function createAuthorities(
+  keyAlgorithm: KeyAlgorithm,
+  now = Date.now(),
+  publicUrl: string | null = null,
+) {
+  const request = authorityRequest({ keyAlgorithm, now, publicUrl });
+  const root = await createRoot({ ...request, ttlSeconds: 365 * DAY_SECONDS }, KEYS);
+  const issuing = await createIssuing(root.signing, request, KEYS);
   return { root, issuing };
 }
 

@@ -4,7 +4,12 @@ import { generateKeyPairSync, webcrypto, X509Certificate } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { X509Certificate as PeculiarCertificate, SubjectAlternativeNameExtension } from '@peculiar/x509';
+import {
+  AuthorityInfoAccessExtension,
+  CRLDistributionPointsExtension,
+  X509Certificate as PeculiarCertificate,
+  SubjectAlternativeNameExtension,
+} from '@peculiar/x509';
 import anyTest, { type TestFn } from 'ava';
 import type { CreatedAuthority } from '../../src/ca/create-authority.ts';
 import { createIssue } from '../../src/ca/issue.ts';
@@ -23,12 +28,15 @@ import { createAuthorities, issueRequest } from './authorities.ts';
 const CERTIFICATES = 1_000;
 /** Today, and so late that the end of every CA is GeneralizedTime and those of leaves are both (RFC 5280 §4.1.2.5). */
 const CLOCKS = [Date.parse('2026-03-01T12:00:00Z'), Date.parse('2049-12-31T23:45:00Z')];
+const PUBLIC_URL = 'http://carnet.test:8080/pki';
 const LIVES_SECONDS = [10, 60, 900, 3600, 86_400, 6 * 86_400];
 
 /** A chain of CAs with the leaves under it, as files. */
 interface Family {
   readonly name: string;
   readonly now: number;
+  /** Half of them say where CRLs and issuers are. */
+  readonly publicUrl: string | null;
   readonly root: CreatedAuthority;
   readonly issuing: CreatedAuthority;
   readonly leaves: Uint8Array[];
@@ -140,6 +148,34 @@ test('@peculiar/x509 reads and verifies all chains', async (t) => {
   }
 });
 
+test('@peculiar/x509 reads where CRL and issuer are, in leaves and issuing CAs and in no root', (t) => {
+  for (const { publicUrl, root, issuing, leaves } of t.context.families) {
+    t.deepEqual(locationsIn(root.stored.certificate), []);
+    for (const [issuer, der] of [
+      [root, issuing.stored.certificate],
+      [issuing, leaves[0] ?? new Uint8Array()],
+    ] as const)
+      t.deepEqual(
+        locationsIn(der),
+        publicUrl === null
+          ? []
+          : [`${publicUrl}/ca/${issuer.stored.id}.cer`, `${publicUrl}/crl/${issuer.stored.id}.crl`],
+      );
+  }
+});
+
+function locationsIn(der: Uint8Array): (string | undefined)[] {
+  const certificate = new PeculiarCertificate(der);
+  const issuers = certificate.getExtension(AuthorityInfoAccessExtension)?.caIssuers ?? [];
+  const points = certificate.getExtension(CRLDistributionPointsExtension)?.distributionPoints ?? [];
+  return [
+    ...issuers.map(({ value }) => value),
+    ...points.flatMap(({ distributionPoint }) =>
+      (distributionPoint?.fullName ?? []).map(({ uniformResourceIdentifier }) => uniformResourceIdentifier),
+    ),
+  ];
+}
+
 /** Severity, code and message of each finding in each file. */
 function pkilint(paths: readonly string[]): { path: string; findings: string[][] }[] {
   const { stdout, stderr, status } = spawnSync(
@@ -156,10 +192,17 @@ function pkilint(paths: readonly string[]): { path: string; findings: string[][]
 
 async function createFamilies(): Promise<Family[]> {
   const families: Family[] = [];
-  for (const algorithm of KEY_ALGORITHMS)
-    for (const now of CLOCKS) {
+  for (const [i, algorithm] of KEY_ALGORITHMS.entries())
+    for (const [j, now] of CLOCKS.entries()) {
       const name = `${algorithm}-${new Date(now).getUTCFullYear()}`;
-      families.push({ name, now, ...(await createAuthorities(algorithm, now)), leaves: [] });
+      const publicUrl = (i + j) % 2 === 0 ? PUBLIC_URL : null;
+      families.push({
+        name,
+        now,
+        publicUrl,
+        ...(await createAuthorities(algorithm, now, publicUrl)),
+        leaves: [],
+      });
     }
   return families;
 }
@@ -182,6 +225,7 @@ async function issueLeaves(families: readonly Family[], count: number): Promise<
       clock: () => family.now,
       defaultTtlSeconds: turn(LIVES_SECONDS, Math.floor(i / 7)),
       backdateSeconds: i % 31,
+      publicUrl: family.publicUrl,
     });
     const spiffeId = parseSpiffeId(`spiffe://carnet.test/ns/${'n'.repeat(i % 60)}x/sa/web-${i}`);
     const dnsNames = Array.from({ length: i % 9 }, (_, n) => `web-${n}.ns-${i}.svc.cluster.local`);

@@ -1,8 +1,10 @@
 import 'reflect-metadata';
 import { sign, webcrypto, X509Certificate } from 'node:crypto';
 import {
+  AuthorityInfoAccessExtension,
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
+  CRLDistributionPointsExtension,
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
   KeyUsageFlags,
@@ -40,7 +42,10 @@ const ISSUER = parseCertificate(
   }),
 );
 const PROFILE = { keyUsage: ['digitalSignature'], extKeyUsage: [OID.serverAuth, OID.clientAuth] } as const;
-const TEMPLATE = leafTemplate(PROFILE, ISSUER, SIGNATURE_ALGORITHMS.ecdsaWithSha256.der, null);
+const ALGORITHM = SIGNATURE_ALGORITHMS.ecdsaWithSha256.der;
+const TEMPLATE = leafTemplate(PROFILE, ISSUER, ALGORITHM, null);
+const LOCATIONS = { certificate: 'http://ca.test:8080/x/ca/a.cer', crl: 'http://ca.test:8080/x/crl/a.crl' };
+const LOCATED = leafTemplate(PROFILE, ISSUER, ALGORITHM, LOCATIONS);
 
 const KEYS = (['ec-p256', 'ec-p384', 'rsa', 'ed25519'] as const).map((kind: KeyKind) => generateKeys(kind));
 
@@ -70,9 +75,9 @@ const fields: fc.Arbitrary<{ leaf: LeafFields; keys: KeyPair }> = fc
     },
   }));
 
-function encode(leaf: LeafFields): Uint8Array {
-  const tbs = encodeTbs(TEMPLATE, leaf);
-  return encodeCertificate(TEMPLATE, tbs, sign('sha256', tbs, ISSUER_KEYS.privateKey));
+function encode(leaf: LeafFields, template = TEMPLATE): Uint8Array {
+  const tbs = encodeTbs(template, leaf);
+  return encodeCertificate(template, tbs, sign('sha256', tbs, ISSUER_KEYS.privateKey));
 }
 
 test('a leaf is byte for byte what @peculiar/x509 makes of the same fields', async (t) => {
@@ -84,7 +89,7 @@ test('a leaf is byte for byte what @peculiar/x509 makes of the same fields', asy
     ['sign'],
   );
   await fc.assert(
-    fc.asyncProperty(fields, async ({ leaf }) => {
+    fc.asyncProperty(fields, fc.boolean(), async ({ leaf }, isLocated) => {
       const theirs = await X509CertificateGenerator.create(
         {
           serialNumber: toHex(leaf.serial),
@@ -100,6 +105,12 @@ test('a leaf is byte for byte what @peculiar/x509 makes of the same fields', asy
             new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth]),
             new BasicConstraintsExtension(false, undefined, true),
             new AuthorityKeyIdentifierExtension(toHex(keyIdentifierOf(ISSUER_KEYS))),
+            ...(isLocated
+              ? [
+                  new AuthorityInfoAccessExtension({ caIssuers: LOCATIONS.certificate }),
+                  new CRLDistributionPointsExtension([LOCATIONS.crl]),
+                ]
+              : []),
             new SubjectKeyIdentifierExtension(toHex(leaf.subjectKeyIdentifier)),
             new SubjectAlternativeNameExtension(
               [
@@ -113,7 +124,7 @@ test('a leaf is byte for byte what @peculiar/x509 makes of the same fields', asy
         webcrypto,
       );
       const { tbs } = parseCertificate(new Uint8Array(theirs.rawData));
-      return toHex(tbs) === toHex(encodeTbs(TEMPLATE, leaf));
+      return toHex(tbs) === toHex(encodeTbs(isLocated ? LOCATED : TEMPLATE, leaf));
     }),
     { numRuns: 60, seed: 20260301 },
   );
@@ -190,6 +201,36 @@ test('OpenSSL prints what a leaf was meant to say', (t) => {
       colons(keyIdentifierOf(keys)),
       'X509v3 Subject Alternative Name: critical',
       'URI:spiffe://carnet.test/ns/default/sa/web, DNS:web.internal, DNS:web',
+      '',
+    ],
+    stderr,
+  );
+});
+
+test('OpenSSL prints where a leaf says that CRL and issuer are', (t) => {
+  const [keys] = KEYS;
+  if (keys === undefined) throw new Error('no keys');
+  const leaf = {
+    serial: Buffer.alloc(16, 1),
+    notBefore: new Date('2026-03-01T12:00:00Z'),
+    notAfter: new Date('2026-03-01T13:00:00Z'),
+    spki: spkiOf(keys),
+    subjectKeyIdentifier: keyIdentifierOf(keys),
+    spiffeId: 'spiffe://carnet.test/web',
+    dnsNames: [],
+  };
+  const { stdout, stderr } = openssl(
+    ['x509', '-noout', '-ext', 'authorityInfoAccess,crlDistributionPoints'],
+    encodePem('CERTIFICATE', encode(leaf, LOCATED)),
+  );
+  t.deepEqual(
+    stdout.split('\n').map((line) => line.trim()),
+    [
+      'Authority Information Access:',
+      `CA Issuers - URI:${LOCATIONS.certificate}`,
+      'X509v3 CRL Distribution Points:',
+      'Full Name:',
+      `URI:${LOCATIONS.crl}`,
       '',
     ],
     stderr,
