@@ -80,6 +80,7 @@ async function startBenchAgent(): Promise<BenchAgent> {
     socket,
     node: 'bench',
     issue,
+    mintJwt: () => Promise.reject(new Error('nobody asks for tokens')),
     grantsOf: ({ selectors }) => entries.authorize(selectors),
     bundle: () => bundle,
     clock,

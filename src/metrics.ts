@@ -53,6 +53,11 @@ export function createMetrics() {
       'carnet_sds_refused_names_total',
       'Resource names that a caller asked for and is not entitled to.',
     ),
+    workloadApiStreams: gauge('carnet_workload_api_streams', 'Open streams and calls of the Workload API.'),
+    workloadApiMessages: counter(
+      'carnet_workload_api_messages_total',
+      'Messages sent on streams of the Workload API.',
+    ),
     attestationFailures: counter(
       'carnet_attestation_failures_total',
       'Callers on the socket that could not be attested.',

@@ -8,6 +8,7 @@ import { hasEnded } from '../attestation/has-ended.ts';
 import type { Peer } from '../attestation/peer-credentials.ts';
 import { readBootId } from '../attestation/process.ts';
 import type { Issue } from '../ca/issue-request.ts';
+import type { MintJwt } from '../ca/jwt-request.ts';
 import type { Clock } from '../clock.ts';
 import { Fleet } from '../delivery/fleet.ts';
 import { FleetReport, type FleetStore } from '../delivery/fleet-report.ts';
@@ -30,12 +31,14 @@ import type { Metrics } from '../metrics.ts';
 import type { Grant } from '../policy/entry.ts';
 import { SERVER_OPTIONS } from '../sds/limits.ts';
 import { addSecretDiscoveryService } from '../sds/server.ts';
+import { serveWorkloadApi } from './serve-workload-api.ts';
 
 export interface AgentOptions {
   readonly socket: string;
   /** This node's name on record. */
   readonly node: string;
   readonly issue: Issue;
+  readonly mintJwt: MintJwt;
   readonly grantsOf: (attestation: Attestation) => readonly Grant[];
   readonly bundle: () => TrustBundle;
   /** Whether leaves of an authority are to be replaced now; by default as they age. */
@@ -104,12 +107,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   });
   const server = new Server(SERVER_OPTIONS);
   let callers: CallerSocket | undefined;
+  const admit = (attestation: Attestation): Holder => {
+    fleet.admit(attestation.instance);
+    return holderOf(attestation, instances, attachments);
+  };
   const discovery = addSecretDiscoveryService(server, {
-    callerOf: (call) => {
-      const attestation = attestationOf(callers, call);
-      fleet.admit(attestation.instance);
-      return holderOf(attestation, instances, attachments);
-    },
+    callerOf: (call) => admit(attestationOf(callers, call)),
     observe: (protocol, holder, call) =>
       observations.watch(
         pids.get(attestationOf(callers, call)) ?? 0,
@@ -134,6 +137,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       refusedNames: (count) => metrics.sdsRefusedNames.inc(count),
     },
     log,
+  });
+  const workloadApi = serveWorkloadApi(server, {
+    ...options,
+    attestationOf: (call) => attestationOf(callers, call),
+    holderOf: admit,
+    fleet,
+    proxies,
   });
   callers = await listenForCallers({
     path: options.socket,
@@ -172,6 +182,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       clearInterval(timer);
       instances.close();
       discovery.close();
+      workloadApi.close();
       observations.close();
       await callers.close();
       server.forceShutdown();

@@ -96,6 +96,7 @@ export async function startNodeAgent(options: StartNodeAgentOptions): Promise<Ru
     socket,
     node: link.identity().node,
     issue: (request) => link.issue(request),
+    mintJwt: (request) => link.mintJwt(request),
     grantsOf: ({ selectors, instance }) => {
       const { index, denials } = link.held();
       const { node, selectors: nodeSelectors } = link.identity();

@@ -9,6 +9,8 @@ import { BatchRecorder, RECORDER_LIMITS } from '../audit/record.ts';
 import { RecordingWatch } from '../audit/watch-recording.ts';
 import { createIssue } from '../ca/issue.ts';
 import type { KeyStore } from '../ca/key-store.ts';
+import { createMintJwt } from '../ca/mint-jwt.ts';
+import { JWT_SVID } from '../ca/profile.ts';
 import type { Clock } from '../clock.ts';
 import type { ServerConfig } from '../config.ts';
 import { PostgresAgentStore } from '../db/agents.ts';
@@ -266,6 +268,20 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     link = startedLink;
     stack.defer(() => startedLink.close());
   }
+  const mintJwt = countedIssue(
+    refuseDenied(
+      createMintJwt({
+        activeKey: () => authorities.activeJwtKey(),
+        recorder,
+        clock,
+        ttlSeconds: config.jwtTtl,
+        issuer: config.jwtIssuer,
+      }),
+      () => denials,
+    ),
+    metrics,
+    JWT_SVID,
+  );
   if (!config.noAgent) {
     const [node, socket] = [config.nodeName ?? hostname(), agentSocketOf(config, dataDir.path)];
     const runningAgent = await startAgent({
@@ -275,6 +291,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
         refuseDenied(issue, () => denials),
         metrics,
       ),
+      mintJwt,
       grantsOf: ({ selectors, instance }) =>
         index
           .authorize(selectors)

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { IssuedSvid, IssueRequest } from '../../ca/issue-request.ts';
+import type { IssuedJwt, JwtRequest } from '../../ca/jwt-request.ts';
+import type { IssuedJwt, JwtRequest } from '../../ca/jwt-request.ts';
 import type { Clock } from '../../clock.ts';
 import { CarnetError, type ErrorCode, errorCodeOf, isRetryable } from '../../errors.ts';
 import type { Health, Hello, SessionResponse } from '../../gen/carnet/agent/v1/agent.ts';
@@ -12,7 +14,8 @@ import { backOffMs } from './back-off.ts';
 import { Connection } from './connection.ts';
 import { type Held, take } from './held.ts';
 import { IssueBatches } from './issue-batches.ts';
-import { checkIssued, wantedOf } from './issued.ts';
+import { checkIssued, checkIssuedJwt, wantedJwtOf, wantedOf } from './issued.ts';
+import { issuedJwtOf, jwtRequestOf } from './issued-jwt.ts';
 import { NodeIdentity, type NodeIdentityOptions } from './node-identity.ts';
 import { formatServer, type ServerAddress } from './server-address.ts';
 import type { Session } from './session.ts';
@@ -153,6 +156,18 @@ export class AgentLink {
   async issue(request: IssueRequest): Promise<IssuedSvid> {
     const issued = await this.#batches.issue(wantedOf(request));
     return checkIssued(issued, request, this.held().bundle.x509Authorities, this.#options.clock());
+  }
+
+  /** Has a JWT-SVID signed by a server, and verifies it. Throws as {@link issue} does. */
+  async mintJwt(request: JwtRequest): Promise<IssuedJwt> {
+    const answer = await this.#connected().issueJwt(jwtRequestOf(request));
+    return issuedJwtOf(answer, request, this.held().bundle, this.#options.clock());
+  }
+
+  /** Has a token signed by a server, likewise. */
+  async mintJwt(request: JwtRequest): Promise<IssuedJwt> {
+    const answer = await this.#connected().issueJwt(wantedJwtOf(request));
+    return checkIssuedJwt(answer, request, this.held().bundle, this.#options.clock());
   }
 
   /** Resolves to JSON, as delivery/fleet.ts has it. Throws as {@link issue} does. */
