@@ -19,6 +19,7 @@ import type { Consumer, Outstanding } from '../rotation/fleet.ts';
 import type { NewRotation, Rotation, RotationChange } from '../rotation/rotation.ts';
 import type { CrlEntry } from '../x509/crl.ts';
 import type { RevocationReason } from '../x509/revocation-reason.ts';
+import { federatedConsumers } from './bundle-served.ts';
 import { listConsumers, outstandingOf } from './consumers.ts';
 import type { Database, Queryable } from './database.ts';
 import { insertIssuances } from './issuances.ts';
@@ -297,8 +298,8 @@ class Changes implements AuthorityTransaction {
     return updateRotation(this.#tx, id, change);
   }
 
-  consumers(): Promise<Consumer[]> {
-    return listConsumers(this.#tx);
+  async consumers(): Promise<Consumer[]> {
+    return [...(await listConsumers(this.#tx)), ...(await federatedConsumers(this.#tx))];
   }
 
   outstanding(authorityIds: readonly string[]): Promise<Outstanding> {

@@ -5,8 +5,11 @@ const MIN_SECONDS = 5;
 const MAX_SECONDS = 3600;
 /** A failure makes the next try later than usual only up to this. */
 const MAX_RETRY_SECONDS = 300;
-/** Missed in a row, they make a bundle stale: publishers are to announce keys 3 to 5 hints ahead (§4.1). */
-const STALE_AFTER = 3;
+/**
+ * Publishers are to announce keys three to five hints ahead (§4.1): so our own new root waits for so many, and what has
+ * not been looked at for longer is stale.
+ */
+export const HELD_REFRESHES = 3;
 
 /** Seconds from one look at an endpoint to the next, by what it asked for. */
 export function refreshInterval(hintSeconds: number | null): number {
@@ -27,5 +30,5 @@ export function afterFailure(hintSeconds: number | null, failures: number, rando
 
 /** Whether what is known of an endpoint's bundle is older than its publisher counts on. Milliseconds since the epoch. */
 export function isStale(now: number, checkedAt: number, hintSeconds: number | null): boolean {
-  return now - checkedAt > refreshInterval(hintSeconds) * STALE_AFTER * 1000;
+  return now - checkedAt > refreshInterval(hintSeconds) * HELD_REFRESHES * 1000;
 }

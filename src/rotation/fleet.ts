@@ -12,6 +12,8 @@ export interface Consumer {
   readonly gone: boolean;
   /** False where the protocol has no acknowledgement (Workload API): what was sent counts after a hold. */
   readonly acknowledges: boolean;
+  /** Where it cannot acknowledge: held for at least so long, unless nobody is held for. By default no longer. */
+  readonly minHoldSeconds?: number;
   /** Sequence of the bundle, the least over its streams; null where it does not take its trust from us. */
   readonly bundleSent: number | null;
   readonly bundleSentAt: number | null;

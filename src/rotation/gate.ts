@@ -123,6 +123,7 @@ function unacknowledged(
     return { why: 'has not acknowledged the bundle', until: null };
   }
   if ((bundleSent ?? 0) < sequence) return { why: 'has not been sent the bundle', until: holdsUntil };
-  const until = (bundleSentAt ?? now) + holdMs;
+  const heldMs = holdMs === 0 ? 0 : Math.max(holdMs, (consumer.minHoldSeconds ?? 0) * 1000);
+  const until = (bundleSentAt ?? now) + heldMs;
   return now >= until ? null : { why: 'cannot acknowledge, and is held for', until };
 }

@@ -52,6 +52,21 @@ const WAITED_FOR: readonly [claim: string, fields: Partial<Consumer>, waits: boo
     false,
   ],
   [
+    'one that cannot acknowledge and has a hold of its own, after the common one',
+    { acknowledges: false, bundleSent: 5, bundleSentAt: NOW - 60_000, minHoldSeconds: 61 },
+    true,
+  ],
+  [
+    'one that cannot acknowledge, after the hold of its own',
+    { acknowledges: false, bundleSent: 5, bundleSentAt: NOW - 61_000, minHoldSeconds: 61 },
+    false,
+  ],
+  [
+    'one that cannot acknowledge, after the common hold, longer than its own',
+    { acknowledges: false, bundleSent: 5, bundleSentAt: NOW - 60_000, minHoldSeconds: 59 },
+    false,
+  ],
+  [
     'one that cannot acknowledge and was not sent it',
     { acknowledges: false, bundleSent: 4, bundleSentAt: 0 },
     true,
