@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { IssuedSvid, IssueRequest } from '../../ca/issue-request.ts';
 import type { IssuedJwt, JwtRequest } from '../../ca/jwt-request.ts';
-import type { IssuedJwt, JwtRequest } from '../../ca/jwt-request.ts';
 import type { Clock } from '../../clock.ts';
 import { CarnetError, type ErrorCode, errorCodeOf, isRetryable } from '../../errors.ts';
 import type { Health, Hello, SessionResponse } from '../../gen/carnet/agent/v1/agent.ts';
@@ -14,7 +13,7 @@ import { backOffMs } from './back-off.ts';
 import { Connection } from './connection.ts';
 import { type Held, take } from './held.ts';
 import { IssueBatches } from './issue-batches.ts';
-import { checkIssued, checkIssuedJwt, wantedJwtOf, wantedOf } from './issued.ts';
+import { checkIssued, wantedOf } from './issued.ts';
 import { issuedJwtOf, jwtRequestOf } from './issued-jwt.ts';
 import { NodeIdentity, type NodeIdentityOptions } from './node-identity.ts';
 import { formatServer, type ServerAddress } from './server-address.ts';
@@ -162,12 +161,6 @@ export class AgentLink {
   async mintJwt(request: JwtRequest): Promise<IssuedJwt> {
     const answer = await this.#connected().issueJwt(jwtRequestOf(request));
     return issuedJwtOf(answer, request, this.held().bundle, this.#options.clock());
-  }
-
-  /** Has a token signed by a server, likewise. */
-  async mintJwt(request: JwtRequest): Promise<IssuedJwt> {
-    const answer = await this.#connected().issueJwt(wantedJwtOf(request));
-    return checkIssuedJwt(answer, request, this.held().bundle, this.#options.clock());
   }
 
   /** Resolves to JSON, as delivery/fleet.ts has it. Throws as {@link issue} does. */

@@ -1,7 +1,7 @@
 import { CarnetError } from '../../errors.ts';
 import type { Issued, IssueResponse, Outcome, Wanted } from '../../gen/carnet/agent/v1/agent.ts';
-import { isErrorCode } from '../../grpc/status.ts';
 import { LINK_LIMITS } from '../link-limits.ts';
+import { refusalOf } from './issued.ts';
 
 interface Waiting {
   readonly wanted: Wanted;
@@ -79,8 +79,5 @@ function settle(
 ): void {
   const outcome = answer?.outcome;
   if (outcome?.$case === 'issued') resolve(outcome.value);
-  else {
-    const { code = '', message = 'the server gave no answer' } = outcome?.value ?? {};
-    reject(new CarnetError(isErrorCode(code) ? code : 'internal', message));
-  }
+  else reject(refusalOf(outcome?.value));
 }

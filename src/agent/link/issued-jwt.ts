@@ -1,20 +1,13 @@
 import type { IssuedJwt, JwtRequest } from '../../ca/jwt-request.ts';
 import { CarnetError } from '../../errors.ts';
 import type { IssueJwtRequest, IssueJwtResponse } from '../../gen/carnet/agent/v1/agent.ts';
-import { isErrorCode } from '../../grpc/status.ts';
 import { verifyJwtSvid } from '../../identity/jwt-svid.ts';
 import type { TrustBundle } from '../../identity/trust-bundle.ts';
+import { refusalOf, workloadOf } from './issued.ts';
 
 /** What a server is asked for: the workload as it was attested here, and the entry that grants it. */
-export function jwtRequestOf({ grant, audience, attestation }: JwtRequest): IssueJwtRequest {
-  return {
-    entryId: grant.entryId,
-    spiffeId: grant.spiffeId,
-    audience: [...audience],
-    instance: attestation.instance,
-    selectors: [...attestation.selectors],
-    evidence: JSON.stringify(attestation.evidence),
-  };
+export function jwtRequestOf(request: JwtRequest): IssueJwtRequest {
+  return { audience: [...request.audience], ...workloadOf(request) };
 }
 
 /**
@@ -27,10 +20,7 @@ export function issuedJwtOf(
   { trustDomain, jwtAuthorities }: TrustBundle,
   now: number,
 ): IssuedJwt {
-  if (outcome?.$case !== 'issued') {
-    const { code = '', message = 'the server gave no answer' } = outcome?.value ?? {};
-    throw new CarnetError(isErrorCode(code) ? code : 'internal', message);
-  }
+  if (outcome?.$case !== 'issued') throw refusalOf(outcome?.value);
   const { token, issuedAtMs, expiresAtMs } = outcome.value;
   try {
     for (const one of audience) {
