@@ -165,6 +165,8 @@ async function openCache(
   stack: AsyncDisposableStack,
 ): Promise<AgentCache | null> {
   const { cacheKeyFile, trustDomain } = config;
+  // Nothing is written by an agent that needs no directory.
+  if (!config.cache && config.agentSocket !== null) return null;
   const dataDir = openDataDir(config.dataDir);
   stack.defer(() => dataDir.close());
   if (!config.cache) return null;
