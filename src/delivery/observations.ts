@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import type { TrustBundle } from '../identity/trust-bundle.ts';
 import { OBSERVATION_MS } from '../rotation/gate.ts';
 import { toHex } from '../x509/bytes.ts';
 import { parseCertificate } from '../x509/certificate.ts';
@@ -55,7 +56,7 @@ interface Proxy extends AdministeredProxy {
   timer: NodeJS.Timeout | null;
   waiting: boolean;
   looking: boolean;
-  /** It was given up, and is looked at again without anybody waiting for it. */
+  /** It was given up: from then on one look follows an acknowledgement, and nobody waits for it. */
   isBlind: boolean;
 }
 
@@ -139,7 +140,8 @@ export class Observations {
   }
 
   #begin(proxy: Proxy): void {
-    proxy.tries = 0;
+    // A look that is under way may have begun before: it is none of these.
+    proxy.tries = proxy.looking ? -1 : 0;
     this.#tell(proxy, proxy.isBlind ? null : this.#options.clock() + OBSERVATION_MS);
     if (proxy.timer !== null) clearTimeout(proxy.timer);
     proxy.timer = null;
@@ -177,7 +179,7 @@ export class Observations {
     if (missingOf(proxy) === 0) {
       proxy.isBlind = false;
       this.#tell(proxy, null);
-    } else if (++proxy.tries < this.#limits.tries) this.#again(proxy);
+    } else if (++proxy.tries < (proxy.isBlind ? 1 : this.#limits.tries)) this.#again(proxy);
     else {
       proxy.isBlind = true;
       for (const { missing } of proxy.streams) missing.clear();
@@ -187,7 +189,7 @@ export class Observations {
 
   #again(proxy: Proxy): void {
     if (this.#closed) return;
-    const delayMs = Math.min(MAX_DELAY_MS, this.#limits.delayMs * 2 ** (proxy.tries - 1));
+    const delayMs = Math.min(MAX_DELAY_MS, this.#limits.delayMs * 2 ** Math.max(0, proxy.tries - 1));
     proxy.timer = setTimeout(() => {
       proxy.timer = null;
       this.#enqueue(proxy);
@@ -221,10 +223,18 @@ function expectedOf(holder: Holder, name: string, version: string): Expected | n
   if (svid !== undefined) return { kind: 'leaf', identity: svid.identity, serial: serialText(svid.serial) };
   const trustDomainId = `spiffe://${bundle.trustDomain}`;
   if (name !== OWN_BUNDLE && name !== trustDomainId) return null;
-  const serials = new Set(
-    bundle.x509Authorities.map((der) => serialText(toHex(parseCertificate(der).serial))),
-  );
-  return { kind: 'bundle', trustDomainId, serials };
+  return { kind: 'bundle', trustDomainId, serials: serialsOf(bundle) };
+}
+
+const serials = new WeakMap<TrustBundle, ReadonlySet<string>>();
+
+/** Of its roots: read once for all proxies. */
+function serialsOf(bundle: TrustBundle): ReadonlySet<string> {
+  const known = serials.get(bundle);
+  if (known !== undefined) return known;
+  const found = new Set(bundle.x509Authorities.map((der) => serialText(toHex(parseCertificate(der).serial))));
+  serials.set(bundle, found);
+  return found;
 }
 
 function keyOf({ pid, address }: AdministeredProxy): string {

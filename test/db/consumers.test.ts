@@ -25,6 +25,8 @@ test.serial(
       bundleSent: 7,
       bundleSentAt: 1_800_000_000_123,
       bundleAcknowledged: 6,
+      bundleObserved: 5,
+      observesUntil: 1_800_000_000_789,
       authorities: ['issuing-1', 'issuing-2'],
       holdsUntil: 1_800_000_000_456,
       problem: "refused: “\\ 'x'”",

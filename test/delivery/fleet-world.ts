@@ -105,6 +105,17 @@ export class FleetWorld {
     return this.sendBundle(stream, sequence).acknowledge(stream, 'ROOTCA', `${sequence}-abc`);
   }
 
+  /** It is looked whether what the stream acknowledged is in use. */
+  look(stream: string, until: number | null): this {
+    this.#streams.get(stream)?.observing(until);
+    return this;
+  }
+
+  see(stream: string, sequence: number): this {
+    this.#streams.get(stream)?.observed('ROOTCA', `${sequence}-abc`);
+    return this;
+  }
+
   /** Another trust domain's bundle is sent and acknowledged. */
   federate(stream: string, name: string, version: string): this {
     if (!this.#streams.has(stream)) this.open(stream);

@@ -116,6 +116,52 @@ const ROWS: [what: string, events: Do, expected: Expected][] = [
     { bundleSent: 4, bundleAcknowledged: null },
   ],
   [
+    'what is acknowledged is not yet seen to be in use',
+    (w) => w.trust('s', 4).look('s', START + 5),
+    { bundleAcknowledged: 4, bundleObserved: null, observesUntil: START + 5 },
+  ],
+  [
+    'what is seen to be in use',
+    (w) =>
+      w
+        .trust('s', 4)
+        .look('s', START + 5)
+        .see('s', 4)
+        .look('s', null),
+    { bundleAcknowledged: 4, bundleObserved: 4, observesUntil: null },
+  ],
+  [
+    'a later bundle does not change what was seen, until it is seen itself',
+    (w) => w.trust('s', 4).see('s', 4).trust('s', 5),
+    { bundleAcknowledged: 5, bundleObserved: 4 },
+  ],
+  [
+    'the least over all streams is seen, and the last of them is waited for',
+    (w) => w.trust('s', 5).see('s', 5).trust('r', 5, 'other').see('r', 4).look('s', 1).look('r', 2),
+    { bundleObserved: 4, observesUntil: 2 },
+  ],
+  [
+    'with a proxy that cannot be seen the instance is not',
+    (w) => w.trust('s', 5).see('s', 5).trust('r', 5, 'other'),
+    { bundleAcknowledged: 5, bundleObserved: null },
+  ],
+  [
+    'nobody waits for what was looked for on a stream that ended',
+    (w) =>
+      w
+        .hold('s', 'a', 'old')
+        .trust('r', 4)
+        .see('r', 4)
+        .look('r', START + 5)
+        .close('r'),
+    { bundleObserved: 4, observesUntil: null },
+  ],
+  [
+    'what was seen before the agent was started again',
+    (w) => w.hold('s', 'a', 'old').trust('r', 4).see('r', 4).restart(),
+    { streams: 0, bundleAcknowledged: 4, bundleObserved: 4, observesUntil: null },
+  ],
+  [
     'a stream of the bundle that ended counts as long as the instance may present anything',
     (w) => w.hold('s', 'a', 'old').trust('b', 4).close('b').trust('c', 5, 'other'),
     { streams: 2, bundleSent: 4, bundleAcknowledged: 4 },

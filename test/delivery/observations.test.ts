@@ -42,6 +42,9 @@ test('what is never in use is given up, and nobody waits for that proxy again un
   stream.acknowledged('default', version);
   await until('it is given up', () => events.at(-1) === 'observing null');
   t.is(looks.length, TRIES);
+  stream.acknowledged('default', version);
+  await until('it is given up again', () => events.at(-1) === 'observing null' && looks.length > TRIES);
+  t.is(looks.length, TRIES + 1);
   events.length = 0;
   contexts = [presenting(LEAVES[1])];
   stream.acknowledged('default', version);
@@ -61,6 +64,25 @@ test('streams of one proxy share a look, and those of another process do not', a
     looks.map(({ pid }) => pid),
     [7, 8],
   );
+});
+
+test('an acknowledgement during a look is looked for by another', async (t) => {
+  const answers: Answer[] = [null, null, null, null, [], [presenting(LEAVES[1])]];
+  let during: (() => void) | null = null;
+  const { watch, looks, events } = world(t, () => {
+    during?.();
+    return answers.shift() ?? null;
+  });
+  const [one, other] = [watch(LEAVES[1]), watch(LEAVES[1])];
+  one.stream.acknowledged('default', one.version);
+  await until('the proxy is given up', () => events.at(-1) === 'observing null');
+  during = () => {
+    during = null;
+    other.stream.acknowledged('default', other.version);
+  };
+  one.stream.acknowledged('default', one.version);
+  await until('both are seen', () => events.filter((event) => event.startsWith('observed')).length === 2);
+  t.is(looks.length, TRIES + 2);
 });
 
 for (const [what, act] of [
