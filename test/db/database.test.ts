@@ -81,7 +81,7 @@ test('commits wait for the disk, whatever the role says', async (t) => {
 });
 
 test('a statement that takes too long is timeout, and the connection goes on', async (t) => {
-  const hasty = openDatabase(created.url, { maxConnections: 1, statementTimeoutMs: 50 });
+  const hasty = openDatabase(created.url, { maxConnections: 1, statementTimeoutMs: 500 });
   const pid = (): Promise<object[]> => hasty.query('SELECT pg_backend_pid()');
   const before = await pid();
   t.is(await codeOf(hasty.query('SELECT pg_sleep(60)')), 'timeout');
@@ -115,7 +115,7 @@ test('an idle session that the server ends is replaced without an error', async 
 });
 
 test('a server that does not answer at all is timeout, and closing does not wait for it', async (t) => {
-  const own = openDatabase(created.url, { maxConnections: 2, statementTimeoutMs: 100 });
+  const own = openDatabase(created.url, { maxConnections: 2, statementTimeoutMs: 1000 });
   const pids = await Promise.all(
     [1, 2].map(() => own.query<{ pid: number }>('SELECT pg_backend_pid() AS pid, pg_sleep(0.05)')),
   );
@@ -124,7 +124,7 @@ test('a server that does not answer at all is timeout, and closing does not wait
   t.is(await codeOf(own.query('SELECT 1')), 'timeout');
   const begin = performance.now();
   await own.close();
-  t.true(performance.now() - begin < 5000);
+  t.true(performance.now() - begin < 30_000);
   for (const pid of stopped) process.kill(pid, 'SIGCONT');
 });
 

@@ -141,7 +141,7 @@ test.serial('stopping is bounded, also of a PostgreSQL that does not react', asy
   process.kill(own.postgres.pid, 'SIGSTOP');
   const begin = performance.now();
   await own[Symbol.asyncDispose]();
-  t.true(performance.now() - begin < 9_000);
+  t.true(performance.now() - begin < 60_000);
   t.false(isRunning(own.postgres.pid));
 });
 

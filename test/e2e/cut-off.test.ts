@@ -6,7 +6,7 @@ import { startDeafPostgres } from '../support/deaf-postgres.ts';
 import { until } from '../support/until.ts';
 
 test.serial('a replica that hears no notice catches up with entries and roots within its 30 s', async (t) => {
-  t.timeout(180_000);
+  t.timeout(400_000);
   const database = await createDatabase('empty');
   const env = { CARNET_KEY_ENCRYPTION_KEY: randomBytes(32).toString('hex') };
   const way = await startDeafPostgres(database.url);
@@ -18,7 +18,7 @@ test.serial('a replica that hears no notice catches up with entries and roots wi
       return bundle.spiffe_sequence;
     };
     const identityAtDeaf = async (): Promise<string> => {
-      const { code, stdout } = await deaf.cli('fetch', '--json', '--timeout', '1');
+      const { code, stdout } = await deaf.cli('fetch', '--json', '--timeout', '5');
       return code === 0 ? stdout : '';
     };
     const change = async (id: string): Promise<number> => {

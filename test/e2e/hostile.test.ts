@@ -55,7 +55,7 @@ for (const { uid, who, own } of [
   { uid: 1, who: 'with an entry of his own', own: ['spiffe://carnet.local/stranger'] },
 ])
   asRoot(`a caller of another uid, ${who}, gets nobody else's identity by any name and method`, async (t) => {
-    t.timeout(120_000);
+    t.timeout(400_000);
     await using carnet = await startCarnet(['--log-level', 'error']);
     await carnet.call('POST', '/v1/entries:apply', {
       entries: [
@@ -125,7 +125,7 @@ asRoot('callers of two uids that ask at the same time each get their own', async
 });
 
 test.serial('hostile clients neither stop nor bloat the server', async (t) => {
-  t.timeout(240_000);
+  t.timeout(400_000);
   await using carnet = await startCarnet(['--log-level', 'error'], MEASURABLE);
   const path = carnet.agentSocket;
   const { pid } = carnet;

@@ -14,7 +14,7 @@ for (const verb of ['rotate', 'taint'] as const)
   test.serial(
     `root ${verb}: Envoys on two replicas that all call each other fail no handshake`,
     async (t) => {
-      t.timeout(240_000);
+      t.timeout(400_000);
       await using replicas = await startReplicas(2, SERVER);
       const mesh = await startMeshOn(replicas, ENVOYS);
       const load = startLoad(mesh.ports, PER_SECOND);
@@ -39,7 +39,7 @@ for (const verb of ['rotate', 'taint'] as const)
   );
 
 test.serial('without its gates the same rotation does fail handshakes', async (t) => {
-  t.timeout(240_000);
+  t.timeout(400_000);
   await using replicas = await startReplicas(2, SERVER);
   const mesh = await startMeshOn(replicas, 4);
   const load = startLoad(mesh.ports, PER_SECOND);

@@ -44,7 +44,7 @@ const stack = new AsyncDisposableStack();
 let stage: Stage;
 
 test.before(async (t) => {
-  t.timeout(120_000);
+  t.timeout(400_000);
   stage = await setStage();
 });
 
@@ -54,7 +54,7 @@ for (const [victim, kill] of Object.entries(VICTIMS))
   test.serial(
     `kill -9 of ${victim} at each step of a rotation: it is resumed, and no handshake fails`,
     async (t) => {
-      t.timeout(240_000);
+      t.timeout(400_000);
       const { replicas, mesh, stops, url } = stage;
       const load = startLoad(mesh.ports, PER_SECOND);
       try {

@@ -14,7 +14,7 @@ const REFUSAL = 'Failed to load trusted CA certificates from <inline>';
 test.serial(
   'activation refuses while a proxy is silent, one rejects the bundle and one is stopped; it names each, and goes on once they recover',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(400_000);
     await using replicas = await startReplicas(2, SERVER);
     await registerProxies(replicas);
     await using silent = await startSdsProxy(socketOf(replicas, 0), 'silent', 'nothing');
@@ -76,7 +76,7 @@ test.serial(
 test.serial(
   'aborted before its activation, a rotation leaves nothing of itself and fails no handshake',
   async (t) => {
-    t.timeout(180_000);
+    t.timeout(400_000);
     await using replicas = await startReplicas(2, SERVER);
     const mesh = await startMeshOn(replicas, 4);
     const load = startLoad(mesh.ports, PER_SECOND);
@@ -101,7 +101,7 @@ test.serial(
 );
 
 test.serial('proxies that are killed while they are waited for hold a rotation no longer', async (t) => {
-  t.timeout(180_000);
+  t.timeout(400_000);
   await using replicas = await startReplicas(2, SERVER);
   await registerProxies(replicas);
   await using silent = await startSdsProxy(socketOf(replicas, 1), 'silent', 'nothing');

@@ -9,7 +9,7 @@ import { serve } from './harness.ts';
 import { TestHolder } from './holder.ts';
 
 const run = envoyBinary() === undefined ? test.skip : test;
-const SHOW_TIMEOUT_MS = 10_000;
+const SHOW_TIMEOUT_MS = 60_000;
 
 for (const apiType of ['GRPC', 'DELTA_GRPC'] as const) {
   run(

@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { freePort } from './free-port.ts';
 
 const CHECKOUT = resolve(import.meta.dirname, '../..');
-const READY_TIMEOUT_MS = 60_000;
+const READY_TIMEOUT_MS = 110_000;
 const POLL_MS = 50;
 
 /** A `carnet server` in a process of its own, on a data directory that it makes itself. */

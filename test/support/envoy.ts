@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 110_000;
 const STOP_TIMEOUT_MS = 5_000;
 const POLL_MS = 20;
 /** Envoy's own words that are kept, from their end. */
@@ -114,7 +114,7 @@ function portOf(name: string, listeners: string): number {
   return found.local_address.socket_address.port_value;
 }
 
-/** Polls, as Envoy tells nobody when it gets there; fails when the process ends or after 30 s. */
+/** Polls, as Envoy tells nobody when it gets there; fails when the process ends, or after almost two minutes. */
 async function until(condition: () => boolean | Promise<boolean>, child: ChildProcess): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (!(await condition())) {

@@ -24,7 +24,8 @@ export interface Load {
   stop(): Promise<void>;
 }
 
-const REQUEST_TIMEOUT_MS = 5_000;
+/** Slow is not failed. */
+const REQUEST_TIMEOUT_MS = 60_000;
 const ERRORS_KEPT = 5;
 const UNDER_WAY_LIMIT = 200;
 
