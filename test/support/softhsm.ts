@@ -10,7 +10,9 @@ const MODULES = [
   '/usr/lib64/pkcs11/libsofthsm2.so',
   '/usr/local/lib/softhsm/libsofthsm2.so',
 ];
-const INSTALL = 'apt-get update -qq && apt-get install -y -qq --no-install-recommends softhsm2';
+/** The network may fail, and somebody else may be installing. */
+const APT = 'apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120';
+const INSTALL = `${APT} update && ${APT} install -y --no-install-recommends softhsm2`;
 const INSTALL_TIMEOUT_MS = 240_000;
 const PIN = '4711-secret';
 
