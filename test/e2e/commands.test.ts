@@ -74,7 +74,7 @@ test.serial('--json prints documents and nothing else, whatever the command', as
 test.serial(
   'fetch --watch --write --run keeps a key that fits its certificate, through rotations',
   async (t) => {
-    t.timeout(120_000);
+    t.timeout(400_000);
     const program = `unix:path:${process.execPath}`;
     await carnet.call('POST', '/v1/entries', {
       ...ENTRY,
@@ -125,6 +125,8 @@ test.serial(
     t.is(statSync(join(target, 'svid.pem')).mode & 0o777, 0o644);
     execFileSync('openssl', [
       'verify',
+      // It lasts for 5 s only.
+      '-no_check_time',
       '-CAfile',
       join(target, 'bundle.pem'),
       '-untrusted',

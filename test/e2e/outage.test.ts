@@ -25,7 +25,7 @@ const OURS = [`unix:uid:${process.getuid?.()}`];
 test.serial(
   'a Postgres of its own that is stopped (SIGSTOP): nothing is issued, all stays, and it goes on by itself',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(400_000);
     await using carnet = await startCarnet(['--log-level', 'warn']);
     const signal = (name: NodeJS.Signals): void => {
       for (const { pid } of postgresOf(carnet)) process.kill(pid, name);
@@ -40,12 +40,12 @@ test.serial(
 test.serial(
   'a Postgres of its own that is killed (-9) is started again, and nobody has to do anything',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(400_000);
     await using carnet = await startCarnet(['--log-level', 'warn']);
     await register(carnet);
     await using watcher = new Watcher(carnet.agentSocket, [STEADY]);
     const before = await watcher.other(STEADY);
-    const killed = postgresPid(carnet.dataDir) ?? 0;
+    const killed = await until('there is a Postgres', () => postgresPid(carnet.dataDir));
     process.kill(killed, 'SIGKILL');
     await until(
       'there is another Postgres',
@@ -58,7 +58,7 @@ test.serial(
 );
 
 test.serial('a Postgres elsewhere that is away at the start, comes, goes away, and comes back', async (t) => {
-  t.timeout(240_000);
+  t.timeout(400_000);
   const directory = await directoryOf(undefined);
   const log = createLogger('fatal');
   const dataDir = openDataDir(directory);
@@ -90,7 +90,7 @@ const disk = mountDisk();
 (disk === null ? test.serial.skip : test.serial)(
   'a full disk: first tables cannot grow, then Postgres cannot run; it goes on by itself when there is room',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(400_000);
     const ballast = join(disk ?? '', 'ballast');
     await using carnet = await launchCarnet(['--log-level', 'warn'], { parent: disk ?? '' });
     await carnet.ready();
@@ -168,7 +168,7 @@ async function outlives(t: ExecutionContext, carnet: CarnetProcess, outage: Outa
   await carnet.ready();
   t.log(`ready ${(performance.now() - ended).toFixed(0)} ms after it was over`);
   await proxy.other(SHORT, short);
-  t.is(await metric(carnet.url, DATABASE_UP), 1);
+  await until('the metric says so', async () => (await metric(carnet.url, DATABASE_UP)) === 1);
   t.deepEqual([proxy.streams, proxy.held.get(STEADY)], [1, steady]);
   t.is((await carnet.cli('fetch')).code, 0);
   for (const serial of proxy.seen) await t.notThrowsAsync(carnet.call('GET', `/v1/issuances/${serial}`));

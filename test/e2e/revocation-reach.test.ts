@@ -15,16 +15,16 @@ interface Issuances {
 test.serial(
   'a root rotation with revocations in place fails none and waits for none of them; a revoked instance gets nothing more',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(400_000);
     await using replicas = await startReplicas(2, ['--leaf-ttl', '1h', '--log-level', 'error']);
     const mesh = await startMeshOn(replicas, 4);
     const others = portsAmong(mesh, [1, 2, 3]);
     const own = mesh.ports.filter((port) => !others.includes(port));
     const load = startLoad(others, PER_SECOND);
     try {
-      const [held] = (await issued(replicas, '/mesh/mesh-0')).items;
+      const { items: before } = await issued(replicas, '/mesh/mesh-0');
       // Asked for at the replica that does not serve it.
-      const revoke = ['revoke', '--instance', held?.instance ?? '', '--yes', '--reason', 'test'];
+      const revoke = ['revoke', '--instance', before[0]?.instance ?? '', '--yes', '--reason', 'test'];
       const { code, stderr } = await replicas.cli(1, ...revoke);
       const begin = performance.now();
       t.is(code, 0, stderr);
@@ -50,7 +50,7 @@ test.serial(
       const { items: after } = await issued(replicas, '/mesh/mesh-0');
       t.deepEqual(
         after.map(({ serial }) => serial),
-        [held?.serial],
+        before.map(({ serial }) => serial),
       );
       for (const port of own) t.not(await statusOf(port), 200);
     } finally {
@@ -61,12 +61,12 @@ test.serial(
 );
 
 test.serial('a revoked identity is had on no replica until the denial is lifted', async (t) => {
-  t.timeout(120_000);
+  t.timeout(400_000);
   await using replicas = await startReplicas(2, ['--leaf-ttl', '1h', '--log-level', 'error']);
   const selectors = [`unix:uid:${process.getuid?.()}`];
   await replicas.call(0, 'POST', '/v1/entries', { id: 'me', spiffe_id: '/me', selectors });
   const got = async (index: number) => {
-    const ended = await replicas.servers[index]?.cli('fetch', '--json', '--identity', ME, '--timeout', '2');
+    const ended = await replicas.servers[index]?.cli('fetch', '--json', '--identity', ME, '--timeout', '5');
     return ended?.code === 0;
   };
   for (const index of [0, 1]) await until('it is had', () => got(index));
@@ -87,8 +87,8 @@ const ME = 'spiffe://carnet.local/me';
 test.serial(
   'with revocations in place and nobody left to ask, the others go on until their certificates end',
   async (t) => {
-    t.timeout(120_000);
-    await using carnet = await startCarnet(['--leaf-ttl', '24s', '--log-level', 'error']);
+    t.timeout(400_000);
+    await using carnet = await startCarnet(['--leaf-ttl', '40s', '--log-level', 'error']);
     const mesh = await startMesh({
       count: 3,
       agentSockets: [carnet.agentSocket],
@@ -104,7 +104,7 @@ test.serial(
       const instance = (await issuedTo('mesh-0'))?.instance;
       await carnet.call('POST', '/v1/revocations', { instance, reason: 'test' });
       for (const port of own) await until('it is refused', async () => (await statusOf(port)) !== 200);
-      const postgres = postgresPid(carnet.dataDir) ?? 0;
+      const postgres = await until('Postgres runs', () => postgresPid(carnet.dataDir));
       const ends = [(await issuedTo('mesh-1'))?.not_after, (await issuedTo('mesh-2'))?.not_after];
       await carnet.kill();
       process.kill(postgres, 'SIGKILL');

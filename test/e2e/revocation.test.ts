@@ -1,12 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import test from 'ava';
 import { postgresPid, startCarnet } from '../support/carnet.ts';
 import { startLoad } from '../support/load.ts';
 import { startMesh } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 const ENVOYS = 4;
 const TRIES = 20;
-const POLL_MS = 10;
 
 interface Proxies {
   readonly items: readonly { node_id: string; instance: string }[];
@@ -15,7 +14,7 @@ interface Proxies {
 test.serial(
   'a revoked instance is refused by every Envoy at its next handshake, and the others are untouched',
   async (t) => {
-    t.timeout(180_000);
+    t.timeout(400_000);
     await using carnet = await startCarnet(['--leaf-ttl', '1h', '--log-level', 'error']);
     const mesh = await startMesh({
       count: ENVOYS,
@@ -33,14 +32,16 @@ test.serial(
       const instance = items.find(({ node_id }) => node_id === 'mesh-0')?.instance ?? '';
       const refusals: number[] = [];
       for (let i = 0; i < TRIES; i++) {
-        for (const port of own(0)) await until(async () => (await statusOf(port)) === 200);
+        for (const port of own(0)) await until('it is accepted', async () => (await statusOf(port)) === 200);
         const denial = (await carnet.call('POST', '/v1/revocations', { instance, reason: 'test' })) as {
           denial_id: number;
         };
         const begin = performance.now();
-        for (const port of own(0)) await until(async () => (await statusOf(port)) !== 200);
+        for (const port of own(0)) await until('it is refused', async () => (await statusOf(port)) !== 200);
         refusals.push(performance.now() - begin);
-        await until(async () => (await identitiesOf(carnet, 'mesh-0')).length === 0);
+        await until('it is withdrawn', async () => (await identitiesOf(carnet, 'mesh-0')).length === 0);
+        // Each is a sign of life: AVA gives up what says nothing.
+        t.pass();
         await carnet.call('DELETE', `/v1/revocations/${denial.denial_id}`);
       }
       refusals.sort((a, b) => a - b);
@@ -51,12 +52,12 @@ test.serial(
 
       // What is revoked stays so, and the rest goes on, with nobody left to ask.
       await carnet.call('POST', '/v1/revocations', { instance, reason: 'test' });
-      for (const port of own(0)) await until(async () => (await statusOf(port)) !== 200);
+      for (const port of own(0)) await until('it is refused', async () => (await statusOf(port)) !== 200);
       const before = load.stats.handshakes;
       const postgres = postgresPid(carnet.dataDir);
       await carnet.kill();
       if (postgres !== undefined) process.kill(postgres, 'SIGKILL');
-      await until(() => load.stats.handshakes + load.stats.failures > before + 100);
+      await until('the others go on', () => load.stats.handshakes + load.stats.failures > before + 100);
       for (const port of own(0)) t.not(await statusOf(port), 200);
       await load.stop();
       t.log(`others: ${load.stats.handshakes} handshakes, ${load.stats.failures} failed`);
@@ -84,12 +85,4 @@ async function statusOf(port: number): Promise<number> {
   const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } });
   await response.arrayBuffer();
   return response.status;
-}
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 60_000;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('it did not happen within a minute');
-    await pause(POLL_MS);
-  }
 }
