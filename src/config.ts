@@ -34,6 +34,9 @@ const text = (value: string): string => value;
 const KEY_STORES = ['sealed', 'pkcs11'] as const;
 type KeyStoreName = (typeof KEY_STORES)[number];
 
+const FEDERATION_PROFILES = ['https_spiffe', 'https_web', 'http'] as const;
+type FederationProfile = (typeof FEDERATION_PROFILES)[number];
+
 /** Settings of `carnet server`. Public: add to them, do not rename. */
 export const SERVER_SETTINGS = {
   dataDir: setting(
@@ -298,6 +301,46 @@ export const SERVER_SETTINGS = {
     labelSelectorOf,
     null,
   ),
+  federationAddr: setting<Address | null>(
+    'federation-addr',
+    'HOST:PORT',
+    'where other trust domains fetch our bundle; off for nowhere',
+    addressOrOffOf,
+    null,
+    'off',
+  ),
+  federationProfile: setting<FederationProfile>(
+    'federation-profile',
+    'PROFILE',
+    oneOfHelp(
+      'how --federation-addr proves who it is; http: a TLS proxy before it does',
+      FEDERATION_PROFILES,
+    ),
+    (value) => oneOf(FEDERATION_PROFILES, value),
+    'https_spiffe',
+  ),
+  federationCertFile: setting<string | null>(
+    'federation-cert-file',
+    'PATH',
+    'with https_web: its certificate and the CAs above, in PEM; read again when it changes',
+    pathOf,
+    null,
+  ),
+  federationKeyFile: setting<string | null>(
+    'federation-key-file',
+    'PATH',
+    'with https_web: its private key, in PEM',
+    pathOf,
+    null,
+  ),
+  federationRefreshHint: setting(
+    'federation-refresh-hint',
+    'DURATION',
+    'how often others are to fetch our bundle; a new root waits for three times that',
+    lifetimeIn({ minSeconds: 1, maxSeconds: 86_400 }),
+    300,
+    '5m',
+  ),
   logLevel: setting<LogLevel>(
     'log-level',
     'LEVEL',
@@ -320,6 +363,7 @@ export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS
   checkOrder('--issuing-ca-ttl', config.issuingCaTtl, '--root-ca-ttl', config.rootCaTtl);
   checkOrder('--jwt-ttl', config.jwtTtl, '--jwt-key-ttl', config.jwtKeyTtl);
   checkToken(config);
+  checkFederation(config);
   return config;
 }
 
@@ -336,6 +380,16 @@ function checkToken(config: ServerConfig): void {
     );
   if (config.keyStore === 'pkcs11' && !isGiven)
     throw new CarnetError('config_invalid', '--key-store pkcs11 needs --pkcs11-module');
+}
+
+function checkFederation(config: ServerConfig): void {
+  const { federationProfile: profile, federationCertFile: certFile, federationKeyFile: keyFile } = config;
+  const needed = profile === 'https_web';
+  if ((certFile !== null) !== needed || (keyFile !== null) !== needed)
+    throw new CarnetError(
+      'config_invalid',
+      '--federation-profile https_web needs --federation-cert-file and --federation-key-file; these need it',
+    );
 }
 
 function checkOrder(shortName: string, short: number, longName: string, long: number): void {

@@ -7,6 +7,7 @@ import { doctorCommand } from './cli/doctor.ts';
 import { entryCommand } from './cli/entry.ts';
 import { envoyCommand } from './cli/envoy.ts';
 import { exitCodeOf, reportError } from './cli/exit.ts';
+import { federationCommand } from './cli/federation.ts';
 import { fetchCommand } from './cli/fetch.ts';
 import { joinTokenCommand } from './cli/join-token.ts';
 import { keysCommand } from './cli/keys.ts';
@@ -23,6 +24,7 @@ const program = new Command('carnet')
   .addCommand(serverCommand())
   .addCommand(fetchCommand())
   .addCommand(entryCommand())
+  .addCommand(federationCommand())
   .addCommand(proxiesCommand())
   .addCommand(rootCommand())
   .addCommand(revokeCommand())

@@ -80,6 +80,16 @@ export function createMetrics() {
       "Agents and nodes that were refused, by the error's code: join_token_used, agent_banned, agent_copied, …",
       ['code'],
     ),
+    federations: gauge('carnet_federations', 'Other trust domains that are known.'),
+    federationsStale: gauge(
+      'carnet_federations_stale',
+      'Of these, those whose endpoint was not heard for three refreshes: a new root of theirs is not trusted yet.',
+    ),
+    federationRefreshes: counter(
+      'carnet_federation_refreshes_total',
+      'Looks at bundle endpoints, by result: "refreshed" or the error\'s code.',
+      ['result'],
+    ),
     authorityExpiry: gauge(
       'carnet_authority_expiry_timestamp_seconds',
       'When the certificate of an authority in use ends, in seconds since the epoch.',

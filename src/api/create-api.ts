@@ -16,6 +16,7 @@ import { Authenticator } from './authenticate.ts';
 import { type AuthorityList, authorityRoutes } from './authorities.ts';
 import { bundleRoutes } from './bundle.ts';
 import { entryRoutes } from './entries.ts';
+import { type FederationControl, federationRoutes } from './federation.ts';
 import { Gate } from './gate.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import { issuanceRoutes } from './issuances.ts';
@@ -44,6 +45,7 @@ export interface ApiDependencies {
   readonly rotations: Rotations;
   readonly revocations: Revocations & Published;
   readonly upstream: Upstream;
+  readonly federation: FederationControl;
   readonly proxies: () => readonly ProxyView[];
   readonly bundle: () => TrustBundle | undefined;
   readonly readiness: () => Readiness;
@@ -85,6 +87,7 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
     ...publishedRoutes(dependencies.revocations, dependencies.authorities),
     ...joinTokenRoutes(dependencies),
     ...agentRoutes(dependencies.agents),
+    ...federationRoutes(dependencies.federation, clock),
     ...proxyRoutes(dependencies.proxies),
     ...unrecordedRoutes(dependencies),
     ...bundleRoutes(dependencies.bundle),

@@ -1,4 +1,5 @@
 import type { AuthorityBody } from '../api/authorities.ts';
+import type { FederationBody } from '../api/federation.ts';
 import type { ReadinessBody } from '../api/health.ts';
 import { isLoopback } from '../api/local-host.ts';
 import type { ProxyBody } from '../api/proxies.ts';
@@ -180,6 +181,25 @@ export function diagnoseRecords({ items, count }: UnrecordedListBody): Finding[]
   const advice =
     'was an older backup restored? A certificate is valid until it ends: see Backups in docs/OPERATIONS.md';
   return [...named, finding('records', 'warn', `${count} in all: certificates and trust bundles`, advice)];
+}
+
+/** Of other trust domains: what verifiers trust of them grows old where their endpoints are not heard. */
+export function diagnoseFederations(federations: readonly FederationBody[]): Finding[] {
+  const bad = federations.filter(({ stale, bundle }) => stale || bundle === null);
+  if (bad.length === 0)
+    return federations.length === 0
+      ? []
+      : [finding('federation', 'ok', `${federations.length} other trust domains, all heard of late`, null)];
+  return bad
+    .slice(0, MAX_NAMED)
+    .map(({ trust_domain, problem, bundle }) =>
+      finding(
+        'federation',
+        bundle === null ? 'fail' : 'warn',
+        `${trust_domain}: ${problem ?? 'its endpoint has not been heard for too long'}`,
+        `carnet federation show ${trust_domain}; a new root of theirs is not trusted until this is mended`,
+      ),
+    );
 }
 
 export function finding(

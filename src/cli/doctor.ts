@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { AuthorityBody } from '../api/authorities.ts';
+import type { FederationBody } from '../api/federation.ts';
 import type { ReadinessBody } from '../api/health.ts';
 import type { ProxyBody } from '../api/proxies.ts';
 import type { UnrecordedListBody } from '../api/unrecorded.ts';
@@ -9,6 +10,7 @@ import type { Client } from './client.ts';
 import {
   diagnoseAuthorities,
   diagnoseClock,
+  diagnoseFederations,
   diagnoseProxies,
   diagnoseReadiness,
   diagnoseRecords,
@@ -70,6 +72,11 @@ async function examine(client: Client, terminal: Terminal): Promise<Finding[]> {
       const proxies: ProxyBody[] = [];
       for await (const page of client.pages<ProxyBody>('/v1/proxies')) proxies.push(...page);
       return diagnoseProxies(proxies, terminal.clock());
+    })),
+    ...(await attempt('federation', async () => {
+      const federations: FederationBody[] = [];
+      for await (const page of client.pages<FederationBody>('/v1/federation')) federations.push(...page);
+      return diagnoseFederations(federations);
     })),
     ...(await attempt('records', async () =>
       diagnoseRecords(await client.get<UnrecordedListBody>('/v1/proxies/unrecorded')),

@@ -132,7 +132,12 @@ function agentTtl({ agentTtl, issuingCaTtl }: ServerConfig): number {
   return agentTtl ?? Math.min(DEFAULT_AGENT_TTL_SECONDS, issuingCaTtl);
 }
 
-function issueUnder(profile: LeafProfile, defaultTtlSeconds: number, options: LinkOptions): Issue {
+/** What issues leaves of one of our own parts. */
+export function issueUnder(
+  profile: LeafProfile,
+  defaultTtlSeconds: number,
+  options: Pick<LinkOptions, 'authorities' | 'recorder' | 'clock' | 'config' | 'denials' | 'metrics'>,
+): Issue {
   const { authorities, recorder, clock, config, denials, metrics } = options;
   const issue = createIssue({
     profile,
@@ -145,7 +150,8 @@ function issueUnder(profile: LeafProfile, defaultTtlSeconds: number, options: Li
   return countedIssue(refuseDenied(issue, denials), metrics, profile);
 }
 
-function rootOf(authorities: Authorities, issuing: string): Uint8Array | undefined {
+/** The root under which an issuing CA signs, DER; undefined for a CA that is not known. */
+export function rootOf(authorities: Authorities, issuing: string): Uint8Array | undefined {
   const all = authorities.list();
   const parentId = all.find(({ id }) => id === issuing)?.parentId;
   return all.find(({ id }) => id === parentId)?.certificate;

@@ -48,6 +48,7 @@ import { refuseDenied } from './refuse-denied.ts';
 import { Reloads } from './reloads.ts';
 import { scheduleUpkeep } from './schedule.ts';
 import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
+import { type OwnEndpoint, openFederation, startBundleEndpoint } from './start-federation.ts';
 import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
 import { type Link, startLink } from './start-link.ts';
 
@@ -154,6 +155,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     (batch) => insertIssuances(database, batch),
     () => performance.now(),
   );
+  const federation = openFederation({ config, database, authorities, clock, log, metrics });
   let agent: Agent | null = null;
   let started = false;
   const readiness = (): Readiness => readinessOf(started, { probe, recording, authorities, keys });
@@ -179,6 +181,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       denials: () => listDenials(database),
       crl: (authorityId) => findCrl(database, authorityId),
     },
+    federation: federation.control,
     proxies: () => agent?.proxies.list() ?? [],
     bundle: () => (authorities.list().length === 0 ? undefined : authorities.bundle()),
     readiness,
@@ -200,21 +203,28 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     await prepareFirstStart(dataDir.path, config.trustDomain, tokens, entries);
     index = new EntryIndex(await entries.list());
     denials = await listDenials(database);
+    await federation.federations.refresh();
   });
   options.signal.throwIfAborted();
 
   let kubernetes: KubernetesPart | null = null;
   let link: Link | null = null;
+  let endpoint: OwnEndpoint | null = null;
   authorities.onBundleChange(() => {
     agent?.instances.bundleChanged();
     kubernetes?.bundleChanged();
   });
+  federation.federations.onBundleChange(() => agent?.instances.bundleChanged());
   const read = async (topic: Topic): Promise<void> => {
     if (topic === 'entries' || topic === 'denials') {
       if (topic === 'entries') index = new EntryIndex(await entries.list());
       else denials = await listDenials(database);
       agent?.instances.entriesChanged();
-    } else if (topic !== 'agents') await authorities.refresh();
+    } else if (topic === 'federation') await federation.federations.refresh();
+    else if (topic !== 'agents') {
+      await authorities.refresh();
+      endpoint?.authoritiesChanged();
+    }
     await link?.changed(topic);
   };
   const reloads = stack.use(
@@ -268,6 +278,18 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     link = startedLink;
     stack.defer(() => startedLink.close());
   }
+  endpoint = await startBundleEndpoint({
+    config,
+    database,
+    authorities,
+    recorder,
+    denials: () => denials,
+    clock,
+    log,
+    metrics,
+  });
+  if (endpoint !== null) stack.use(endpoint);
+  stack.use(federation.start());
   const mintJwt = countedIssue(
     refuseDenied(
       createMintJwt({
@@ -297,6 +319,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
           .authorize(selectors)
           .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined),
       bundle: () => authorities.bundle(),
+      federated: () => federation.federations.bundles(),
       isSuperseded: (authority) => authorities.isSuperseded(authority),
       fleet: new PostgresFleetStore(database, node, socket),
       clock,

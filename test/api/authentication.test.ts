@@ -14,6 +14,8 @@ const READS = [
   ['GET', '/v1/tokens'],
   ['GET', '/v1/rotations'],
   ['GET', '/v1/revocations'],
+  ['GET', '/v1/federation'],
+  ['GET', '/v1/federation/b.test'],
 ] as const;
 const CHANGES = [
   ['POST', '/v1/entries'],
@@ -25,6 +27,10 @@ const CHANGES = [
   ['POST', '/v1/rotations/root'],
   ['POST', '/v1/revocations'],
   ['DELETE', '/v1/revocations/1'],
+  ['POST', '/v1/federation'],
+  ['DELETE', '/v1/federation/b.test'],
+  ['POST', '/v1/federation/b.test/bundle'],
+  ['POST', '/v1/federation/b.test/refresh'],
   ['POST', '/v1/upstream/request'],
   ['POST', '/v1/upstream/import'],
 ] as const;

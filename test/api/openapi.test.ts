@@ -10,6 +10,8 @@ import {
   startApi,
 } from './harness.ts';
 
+const ONE_FEDERATION = '/v1/federation/{trust_domain}';
+
 test('every answer of every endpoint is as the OpenAPI document says', async (t) => {
   const api = await startApi(t);
   api.authorities.push(await makeAuthority());
@@ -52,6 +54,15 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['POST', '/v1/rotations', '/v1/rotations', { kind: 'root', reason: 'yearly' }, 200],
     ['POST', '/v1/rotations/{kind}', '/v1/rotations/root', { request: 'activate' }, 200],
     ['POST', '/v1/rotations/{kind}', '/v1/rotations/root', { request: 'nonsense' }, 400],
+    ['POST', '/v1/federation', '/v1/federation', { trust_domain: 'b.test', bundle: '{"keys": []}' }, 201],
+    ['POST', '/v1/federation', '/v1/federation', { trust_domain: 'b.test', bundle: '{"keys": []}' }, 409],
+    ['GET', '/v1/federation', '/v1/federation', undefined, 200],
+    ['GET', ONE_FEDERATION, '/v1/federation/b.test', undefined, 200],
+    ['GET', ONE_FEDERATION, '/v1/federation/c.test', undefined, 404],
+    ['POST', `${ONE_FEDERATION}/bundle`, '/v1/federation/b.test/bundle', { bundle: '{"keys": []}' }, 200],
+    ['POST', `${ONE_FEDERATION}/bundle`, '/v1/federation/b.test/bundle', { bundle: '{}' }, 400],
+    ['POST', `${ONE_FEDERATION}/refresh`, '/v1/federation/b.test/refresh', undefined, 503],
+    ['DELETE', ONE_FEDERATION, '/v1/federation/b.test', undefined, 200],
     ['POST', '/v1/upstream/request', '/v1/upstream/request', undefined, 200],
     [
       'POST',
