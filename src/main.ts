@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { agentCommand } from './cli/agent.ts';
 import { agentsCommand } from './cli/agents.ts';
 import { auditCommand } from './cli/audit.ts';
 import { databaseCommand } from './cli/db.ts';
@@ -10,6 +11,7 @@ import { exitCodeOf, reportError } from './cli/exit.ts';
 import { federationCommand } from './cli/federation.ts';
 import { fetchCommand } from './cli/fetch.ts';
 import { joinTokenCommand } from './cli/join-token.ts';
+import { jwtCommand } from './cli/jwt.ts';
 import { keysCommand } from './cli/keys.ts';
 import { proxiesCommand } from './cli/proxies.ts';
 import { revokeCommand } from './cli/revoke.ts';
@@ -22,11 +24,13 @@ const program = new Command('carnet')
   .version('0.1.0')
   .showHelpAfterError('Try --help.')
   .addCommand(serverCommand())
+  .addCommand(agentCommand())
   .addCommand(fetchCommand())
   .addCommand(entryCommand())
   .addCommand(federationCommand())
   .addCommand(proxiesCommand())
   .addCommand(rootCommand())
+  .addCommand(jwtCommand())
   .addCommand(revokeCommand())
   .addCommand(auditCommand())
   .addCommand(tokenCommand())

@@ -7,7 +7,7 @@ import { hexOf, pemOf } from './certificate-body.ts';
 import { Hex, Pem, Time, timeText } from './fields.ts';
 import { defineRoute, type Route } from './route.ts';
 
-const STATES = [
+export const STATES = [
   'prepared',
   'published',
   'active',

@@ -1,6 +1,6 @@
-import { X509Certificate } from 'node:crypto';
 import { z } from 'zod';
 import { CarnetError } from '../errors.ts';
+import { encodeBundle } from '../identity/bundle-document.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import { pemOf } from './certificate-body.ts';
 import { Pem } from './fields.ts';
@@ -11,9 +11,13 @@ const REFRESH_HINT_SECONDS = 300;
 
 const BundleKey = z
   .looseObject({
-    use: z.literal('x509-svid'),
+    use: z.enum(['x509-svid', 'jwt-svid']),
     kty: z.string(),
-    x5c: z.tuple([z.string()]).meta({ description: 'The root certificate, DER in base64' }),
+    x5c: z
+      .tuple([z.string()])
+      .optional()
+      .meta({ description: 'Of x509-svid: the root certificate, DER in base64' }),
+    kid: z.string().optional().meta({ description: 'Of jwt-svid: the key ID of its tokens' }),
   })
   .meta({ id: 'BundleKey', description: "A JWK (RFC 7517) with its key type's own members" });
 
@@ -34,9 +38,9 @@ export function bundleRoutes(bundle: () => TrustBundle | undefined): Route[] {
       name: 'getBundle',
       access: 'public',
       summary: 'Get the trust bundle in the SPIFFE format',
-      description: 'The trust domain’s root certificates as a JWK Set.',
+      description: 'The trust domain’s root certificates, and its keys for JWT-SVIDs, as a JWK Set.',
       response: Bundle,
-      handle: () => spiffeBundle(present(bundle())),
+      handle: () => Bundle.parse(encodeBundle(present(bundle()), REFRESH_HINT_SECONDS)),
     }),
     defineRoute({
       method: 'GET',
@@ -52,23 +56,8 @@ export function bundleRoutes(bundle: () => TrustBundle | undefined): Route[] {
   ];
 }
 
-function spiffeBundle(bundle: TrustBundle): z.input<typeof Bundle> {
-  return {
-    spiffe_sequence: bundle.sequence,
-    spiffe_refresh_hint: REFRESH_HINT_SECONDS,
-    keys: bundle.x509Authorities.map((der) => {
-      const jwk = new X509Certificate(der).publicKey.export({ format: 'jwk' });
-      return {
-        ...jwk,
-        kty: String(jwk.kty),
-        use: 'x509-svid',
-        x5c: [Buffer.from(der).toString('base64')],
-      } as const;
-    }),
-  };
-}
-
-function present(bundle: TrustBundle | undefined): TrustBundle {
+/** Throws `authority_unavailable`. */
+export function present(bundle: TrustBundle | undefined): TrustBundle {
   if (bundle === undefined)
     throw new CarnetError(
       'authority_unavailable',

@@ -26,6 +26,23 @@ export function decodeCertificate(der: Uint8Array): z.input<typeof DecodedCertif
   };
 }
 
+/** What a JWT-SVID says. Its signature is nowhere on record. */
+export const DecodedToken = z
+  .strictObject({
+    header: z.record(z.string(), z.unknown()),
+    claims: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'DecodedToken' });
+
+/** Of the signing input (RFC 7515 §5.1) that history has of a token. */
+export function decodeToken(signingInput: Uint8Array): z.input<typeof DecodedToken> {
+  const [header, claims] = Buffer.from(signingInput)
+    .toString('latin1')
+    .split('.')
+    .map((part) => JSON.parse(Buffer.from(part, 'base64url').toString()));
+  return { header, claims };
+}
+
 export function pemOf(der: Uint8Array): string {
   const lines = Buffer.from(der)
     .toString('base64')

@@ -3,6 +3,7 @@ import Koa, { type Middleware } from 'koa';
 import type { AgentStore } from '../agent/server/agent-store.ts';
 import type { JoinTokenStore } from '../agent/server/join-token-store.ts';
 import type { IssuanceQuery } from '../audit/query.ts';
+import type { StoredJwtKey } from '../ca/jwt-key.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyView } from '../delivery/proxies.ts';
 import { CarnetError } from '../errors.ts';
@@ -21,7 +22,9 @@ import { Gate } from './gate.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import { issuanceRoutes } from './issuances.ts';
 import { joinTokenRoutes } from './join-tokens.ts';
+import { jwtKeyRoutes } from './jwt-keys.ts';
 import { isLocalHost } from './local-host.ts';
+import { oidcRoutes } from './oidc.ts';
 import { openApiRoute } from './openapi.ts';
 import { proxyRoutes } from './proxies.ts';
 import { type Published, publishedRoutes } from './published.ts';
@@ -48,6 +51,9 @@ export interface ApiDependencies {
   readonly federation: FederationControl;
   readonly proxies: () => readonly ProxyView[];
   readonly bundle: () => TrustBundle | undefined;
+  readonly jwtKeys: () => Promise<readonly StoredJwtKey[]>;
+  /** Of JWT-SVIDs; null for none. */
+  readonly jwtIssuer: string | null;
   readonly readiness: () => Readiness;
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -91,6 +97,8 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
     ...proxyRoutes(dependencies.proxies),
     ...unrecordedRoutes(dependencies),
     ...bundleRoutes(dependencies.bundle),
+    ...jwtKeyRoutes(dependencies.jwtKeys),
+    ...oidcRoutes(dependencies.jwtIssuer, dependencies.bundle),
     ...tokenRoutes({ tokens, clock, revoked: (id) => authenticator.forget(id) }),
     ...healthRoutes(dependencies.readiness, dependencies.metrics),
   ];

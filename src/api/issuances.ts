@@ -7,16 +7,24 @@ import type {
   RecordedIssuance,
   Revocation,
 } from '../audit/query.ts';
+import { JWT_SVID } from '../ca/profile.ts';
 import { CarnetError } from '../errors.ts';
 import { parseSpiffeId, spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
-import { DecodedCertificate, decodeCertificate, hexOf, pemOf } from './certificate-body.ts';
+import {
+  DecodedCertificate,
+  DecodedToken,
+  decodeCertificate,
+  decodeToken,
+  hexOf,
+  pemOf,
+} from './certificate-body.ts';
 import { Entry, entryBody } from './entries.ts';
 import { Hex, Pem, SerialInput, TextInput, Time, TimeInput, timeText } from './fields.ts';
 import { PAGE_QUERY, pageSchema } from './page.ts';
 import { defineRoute, type Route } from './route.ts';
 
 const ISSUANCE_FIELDS = {
-  serial: Hex,
+  serial: Hex.meta({ description: 'Of a JWT-SVID its `jti`' }),
   identity: z.string().meta({ description: "The SPIFFE ID; for a CA certificate its trust domain's" }),
   dns_names: z.array(z.string()),
   profile: z.string(),
@@ -30,7 +38,7 @@ const ISSUANCE_FIELDS = {
   entry_version: z.int().nullable(),
   requester: z.string(),
   public_key_sha256: Hex.meta({ description: 'Of the SubjectPublicKeyInfo' }),
-  certificate_sha256: Hex.meta({ description: 'Of the DER' }),
+  certificate_sha256: Hex.meta({ description: 'Of the DER; of a JWT-SVID, of the whole token' }),
 };
 
 const Issuance = z.strictObject(ISSUANCE_FIELDS).meta({ id: 'Issuance' });
@@ -38,8 +46,9 @@ const Issuance = z.strictObject(ISSUANCE_FIELDS).meta({ id: 'Issuance' });
 const IssuanceDetails = z
   .strictObject({
     ...ISSUANCE_FIELDS,
-    certificate: Pem,
-    decoded: DecodedCertificate,
+    certificate: Pem.nullable().meta({ description: 'Null for a JWT-SVID' }),
+    decoded: DecodedCertificate.nullable().meta({ description: 'Null for a JWT-SVID' }),
+    token: DecodedToken.nullable().meta({ description: 'Null for a certificate' }),
     evidence: z
       .record(z.string(), z.unknown())
       .nullable()
@@ -138,12 +147,17 @@ function issuanceBody(issuance: RecordedIssuance): z.input<typeof Issuance> {
 function detailsBody(issuance: IssuanceDetail): z.input<typeof IssuanceDetails> {
   return {
     ...issuanceBody(issuance),
-    certificate: pemOf(issuance.certificate),
-    decoded: decodeCertificate(issuance.certificate),
+    ...contentsOf(issuance),
     evidence: issuance.evidence,
     granted_by: issuance.entry === null ? null : entryBody(issuance.entry),
     revocation: issuance.revocation && revocationBody(issuance.revocation),
   };
+}
+
+function contentsOf({ profile, certificate }: IssuanceDetail) {
+  return profile === JWT_SVID.name
+    ? { certificate: null, decoded: null, token: decodeToken(certificate) }
+    : { certificate: pemOf(certificate), decoded: decodeCertificate(certificate), token: null };
 }
 
 function revocationBody({ revokedAt, reasonCode, reason, actor }: Revocation) {

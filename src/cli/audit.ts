@@ -110,30 +110,31 @@ function shortInstance(instance: string | null): string {
 }
 
 function writeDetails(terminal: Terminal, issuance: IssuanceDetailsBody): void {
-  const { decoded, granted_by: entry } = issuance;
+  const { decoded, token, granted_by: entry } = issuance;
   const seen = Object.entries(issuance.evidence ?? {}).filter(([, value]) => value !== null);
   writeFields(terminal, [
     ['Serial', issuance.serial],
     ['Identity', issuance.identity],
-    ['Names', decoded.subject_alt_names.join(' ')],
+    ...(decoded === null ? [] : [['Names', decoded.subject_alt_names.join(' ')] as const]),
+    ...(token === null ? [] : [['Audience', [token.claims.aud].flat().join(' ')] as const]),
     ['Valid', `${shortTime(issuance.not_before)} to ${shortTime(issuance.not_after)}`],
     ...revokedField(issuance),
     ['Recorded', issuance.recorded_at],
-    ['Profile', `${issuance.profile}, ${decoded.public_key}`],
-    ['Signed by', `${issuance.authority} (${decoded.issuer})`],
+    ['Profile', [issuance.profile, decoded?.public_key ?? token?.header.alg].join(', ')],
+    ['Signed by', `${issuance.authority}${decoded === null ? '' : ` (${decoded.issuer})`}`],
     ['Node', issuance.node ?? '-'],
     ['Instance', issuance.instance ?? '-'],
     ['Requested by', issuance.requester],
     ['Granted by', entry === null ? '-' : `${entry.id} version ${entry.version}: ${entry.spiffe_id}`],
     ['  selectors', entry?.selectors.join(' ') ?? '-'],
     ['Key SHA-256', issuance.public_key_sha256],
-    ['Certificate SHA-256', issuance.certificate_sha256],
+    [token === null ? 'Certificate SHA-256' : 'Token SHA-256', issuance.certificate_sha256],
     ...seen.map(
       ([name, value]) =>
         [`Evidence ${name}`, typeof value === 'string' ? value : JSON.stringify(value)] as const,
     ),
   ]);
-  writeLine(terminal, issuance.certificate.trimEnd());
+  if (issuance.certificate !== null) writeLine(terminal, issuance.certificate.trimEnd());
 }
 
 function revokedField({ revocation }: IssuanceDetailsBody): [string, string][] {

@@ -36,7 +36,7 @@ export async function followRotation(
     }
     await pause(REFRESH_MS);
   }
-  if (!json) writeLine(terminal, 'done: see carnet root status');
+  if (!json) writeLine(terminal, `done: see carnet ${kind === 'jwt' ? 'jwt' : 'root'} status`);
 }
 
 /** A bar for each phase, and by name who is waited for. */
@@ -44,6 +44,7 @@ export function rotationLines(rotation: RotationBody, now: number): string[] {
   const { kind, old_id, new_id, phase, consumers, observed, laggard_count, presenter_count, outstanding } =
     rotation;
   const activated = phase === 'draining' || phase === 'retiring';
+  if (kind === 'jwt') return jwtRotationLines(rotation, activated, now);
   const acknowledged = activated ? consumers : rotation.acknowledged;
   const waitsForAcks = phase === 'waiting for acknowledgements';
   const lines = [
@@ -76,6 +77,20 @@ export function rotationLines(rotation: RotationBody, now: number): string[] {
   if (activated && !rotation.hands_free && presenter_count === 0 && outstanding === 0)
     lines.push('  nothing chains to it: go on with carnet root retire');
   return lines;
+}
+
+/** Nobody acknowledges a key of JWT-SVIDs: it is held for a time, and then the old one until its tokens have ended. */
+function jwtRotationLines(rotation: RotationBody, activated: boolean, now: number): string[] {
+  const { old_id, new_id, phase, urgent, hands_free, outstanding, open_by } = rotation;
+  const published = activated || phase === 'holding';
+  const lines = [
+    `jwt rotation ${old_id} -> ${new_id ?? 'new'}: ${phase}${urgent ? ' (compromised)' : ''}${hands_free ? '' : ', step by step'}`,
+    `  prepared      ${bar(new_id === null ? 0 : 1, 1)}`,
+    `  published     ${bar(published ? 1 : 0, 1)}`,
+    `  activated     ${bar(activated ? 1 : 0, 1)}`,
+    ...(activated ? [`  drained       ${outstanding} tokens of the old key to wait for`] : []),
+  ];
+  return open_by === null ? lines : [...lines, `${COUNTDOWN} ${relativeTime(open_by, now)}`];
 }
 
 function bar(done: number, of: number): string {

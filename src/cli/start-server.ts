@@ -184,6 +184,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     federation: federation.control,
     proxies: () => agent?.proxies.list() ?? [],
     bundle: () => (authorities.list().length === 0 ? undefined : authorities.bundle()),
+    jwtKeys: () => store.jwtKeys(),
+    jwtIssuer: config.jwtIssuer,
     readiness,
     metrics,
     clock,

@@ -1,6 +1,7 @@
 import type { StoredSituation } from './apply.ts';
 import type { Outstanding } from './fleet.ts';
 import { hasAcknowledged, type Laggard, laggards, presenters, takesTrust } from './gate.ts';
+import { jwtPictureOf } from './jwt-picture.ts';
 import { gateSequence, isActivated, issuedBy, waitsForImport } from './plan.ts';
 import type { Rotation } from './rotation.ts';
 
@@ -30,6 +31,7 @@ export const PHASES = [
   'waiting for an import',
   'publishing',
   'waiting for acknowledgements',
+  'holding',
   'draining',
   'retiring',
 ] as const;
@@ -37,7 +39,7 @@ export type RotationPhase = (typeof PHASES)[number];
 
 /** How each rotation under way stands now: the same from every replica, for it is all read from the database. */
 export function pictureOf(now: number, situation: StoredSituation): RotationPicture[] {
-  return situation.rotations.map((rotation) => {
+  const pictures = situation.rotations.map((rotation) => {
     const { authorities, fleet } = situation;
     const sequence = gateSequence(authorities, rotation);
     const activated = isActivated(authorities, rotation);
@@ -71,6 +73,7 @@ export function pictureOf(now: number, situation: StoredSituation): RotationPict
       openBy: activated ? situation.outstanding.until : latest(behind),
     };
   });
+  return [...pictures, ...jwtPictureOf(situation)];
 }
 
 function phaseOf(

@@ -30,3 +30,23 @@ function encodeValue(value: unknown, depth: number): ClaimValue {
     };
   return { kind: { $case: 'nullValue', value: 0 } };
 }
+
+/** The JSON object that a google.protobuf.Struct stands for. */
+export function decodeClaims(claims: Claims | undefined): Record<string, unknown> {
+  return Object.fromEntries([...(claims?.fields ?? [])].map(([name, value]) => [name, decodeValue(value)]));
+}
+
+function decodeValue({ kind }: ClaimValue): unknown {
+  switch (kind?.$case) {
+    case 'structValue':
+      return decodeClaims(kind.value);
+    case 'listValue':
+      return kind.value.values.map(decodeValue);
+    case 'stringValue':
+    case 'numberValue':
+    case 'boolValue':
+      return kind.value;
+    default:
+      return null;
+  }
+}

@@ -9,6 +9,7 @@ const READS = [
   ['GET', '/v1/issuances'],
   ['GET', '/v1/issuances/00'],
   ['GET', '/v1/authorities'],
+  ['GET', '/v1/jwt-keys'],
   ['GET', '/v1/proxies'],
   ['GET', '/v1/proxies/unrecorded'],
   ['GET', '/v1/tokens'],
@@ -37,6 +38,8 @@ const CHANGES = [
 const PUBLIC = [
   ['GET', '/v1/bundle'],
   ['GET', '/v1/bundle.pem'],
+  ['GET', '/.well-known/openid-configuration'],
+  ['GET', '/keys'],
   ['GET', '/crl/root-01020304.crl'],
   ['GET', '/ca/root-01020304.cer'],
   ['GET', '/v1/openapi.json'],

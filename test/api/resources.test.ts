@@ -30,6 +30,8 @@ test('an entry is created in its whole form, by the token that created it', asyn
     selectors: ['unix:uid:1000'],
     dns_names: ['web.internal'],
     ttl: null,
+    hint: null,
+    federates_with: [],
   });
   t.deepEqual(api.entries.changes, [['operator:root', 'entry.create', 'web']]);
 });
