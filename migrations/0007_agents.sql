@@ -42,6 +42,8 @@ CREATE TABLE agent (
   first_attested_at timestamptz NOT NULL DEFAULT statement_timestamp(),
   attested_at timestamptz NOT NULL DEFAULT statement_timestamp(),
   last_seen_at timestamptz,
+  -- How it fares, by its own word.
+  health jsonb,
   banned_at timestamptz,
   banned_by text,
   ban_reason text,

@@ -21,6 +21,15 @@ const AgentBody = z
     first_attested_at: Time,
     attested_at: Time,
     last_seen_at: Time.nullable(),
+    health: z
+      .strictObject({
+        instances: z.int(),
+        certificates: z.int(),
+        failing: z.int().meta({ description: 'Certificates whose renewal fails' }),
+        soonest_end: Time.nullable().meta({ description: 'When the first certificate ends that it holds' }),
+      })
+      .nullable()
+      .meta({ description: 'How it fares, by its own word of the last minute or of when it was seen last' }),
     ban: z.strictObject({ at: Time, by: z.string(), reason: z.string() }).nullable(),
   })
   .meta({ id: 'Agent' });
@@ -81,7 +90,7 @@ export function agentRoutes(agents: Pick<AgentStore, 'list' | 'ban' | 'unban'>):
 }
 
 function agentBody(agent: AgentRecord): z.input<typeof AgentBody> {
-  const { ban } = agent;
+  const { ban, health } = agent;
   return {
     node: agent.node,
     method: agent.method,
@@ -95,6 +104,12 @@ function agentBody(agent: AgentRecord): z.input<typeof AgentBody> {
     first_attested_at: timeText(agent.firstAttestedAt),
     attested_at: timeText(agent.attestedAt),
     last_seen_at: agent.lastSeenAt && timeText(agent.lastSeenAt),
+    health: health && {
+      instances: health.instances,
+      certificates: health.certificates,
+      failing: health.failing,
+      soonest_end: health.soonestEndMs === 0 ? null : timeText(new Date(health.soonestEndMs)),
+    },
     ban: ban && { at: timeText(ban.at), by: ban.by, reason: ban.reason },
   };
 }

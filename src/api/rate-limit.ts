@@ -25,8 +25,8 @@ export class RateLimit {
     this.#clock = clock;
   }
 
-  /** Takes one call of `caller`'s. Returns 0, or when it must be refused the seconds until one is free. */
-  take(caller: string): number {
+  /** Takes `cost` calls of `caller`'s. Returns 0, or when it must be refused the seconds until as many are free. */
+  take(caller: string, cost = 1): number {
     const now = this.#clock();
     const bucket = this.#buckets.get(caller) ?? { tokens: this.#rate.burst, filledAt: now };
     // A clock that jumps back must not empty a bucket.
@@ -34,8 +34,8 @@ export class RateLimit {
     bucket.tokens = Math.min(this.#rate.burst, bucket.tokens + gained);
     bucket.filledAt = now;
     this.#touch(caller, bucket);
-    if (bucket.tokens < 1) return Math.ceil((1 - bucket.tokens) / this.#rate.perSecond);
-    bucket.tokens -= 1;
+    if (bucket.tokens < cost) return Math.ceil((cost - bucket.tokens) / this.#rate.perSecond);
+    bucket.tokens -= cost;
     return 0;
   }
 

@@ -30,7 +30,16 @@ function listCommand(terminal: Terminal): Command {
     .description('list the agents: how each was attested, and whether it is connected')
     .addHelpText('after', '\nExample:\n  $ carnet agents list')
     .action(async (flags: OperatorFlags) => {
-      const table = new Table(terminal, ['NODE', 'STATE', 'METHOD', 'SEEN', 'EXPIRES', 'VERSION']);
+      const table = new Table(terminal, [
+        'NODE',
+        'STATE',
+        'METHOD',
+        'SEEN',
+        'EXPIRES',
+        'HOLDS',
+        'FAILING',
+        'VERSION',
+      ]);
       for await (const agents of clientOf(flags, terminal).pages<AgentBody>('/v1/agents')) {
         if (flags.json === true) for (const agent of agents) writeJson(terminal, agent);
         else table.write(agents.map((agent) => row(agent, terminal.clock())));
@@ -76,6 +85,8 @@ function row(agent: AgentBody, now: number): string[] {
     agent.method,
     agent.last_seen_at === null ? '-' : relativeTime(agent.last_seen_at, now),
     relativeTime(agent.expires_at, now),
+    String(agent.health?.certificates ?? '-'),
+    String(agent.health?.failing ?? '-'),
     agent.version ?? '-',
   ];
 }

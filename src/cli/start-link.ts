@@ -1,25 +1,37 @@
 import { hostname } from 'node:os';
+import { Admission } from '../agent/server/admission.ts';
 import { AgentDirectory } from '../agent/server/agent-directory.ts';
+import { AgentGate } from '../agent/server/agent-gate.ts';
 import type { AgentStore } from '../agent/server/agent-store.ts';
 import { addAttestService } from '../agent/server/attest-service.ts';
+import { type ConfirmWorkload, IssueService } from '../agent/server/issue-service.ts';
 import { createJoinTokenAttestor } from '../agent/server/join-token.ts';
 import type { JoinTokenStore } from '../agent/server/join-token-store.ts';
-import { type Listener, startListener } from '../agent/server/listener.ts';
+import { addLinkService } from '../agent/server/link-service.ts';
+import { type Listener, type ListenerIdentity, startListener } from '../agent/server/listener.ts';
 import type { NodeAttestor } from '../agent/server/node-attestor.ts';
+import { type LinkState, NodeStates } from '../agent/server/node-state.ts';
 import { PeerCheck } from '../agent/server/peer.ts';
 import { LinkRefusals } from '../agent/server/refusals.ts';
 import { ServerIdentity } from '../agent/server/server-identity.ts';
+import { SessionService } from '../agent/server/session-service.ts';
+import { Sessions } from '../agent/server/sessions.ts';
 import type { Recorder } from '../audit/issuance.ts';
 import { createIssue } from '../ca/issue.ts';
 import type { Issue } from '../ca/issue-request.ts';
+import type { MintJwt } from '../ca/jwt-request.ts';
 import { AGENT, type LeafProfile, SERVER } from '../ca/profile.ts';
 import type { Clock } from '../clock.ts';
 import type { ServerConfig } from '../config.ts';
+import { PostgresFleetStore } from '../db/consumers.ts';
 import type { Database } from '../db/database.ts';
 import type { Topic } from '../db/listen.ts';
 import { insertEvents } from '../db/operator-events.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
+import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import type { EntryIndex } from '../policy/entry-index.ts';
 import type { Denial } from '../revocation/denial.ts';
 import type { Authorities } from '../rotation/authorities.ts';
 import type { Address } from '../setting-values.ts';
@@ -33,9 +45,17 @@ export interface LinkOptions {
   readonly agents: AgentStore;
   /** Besides join tokens. */
   readonly attestors: readonly NodeAttestor[];
+  /** Asked before anything is issued to a workload, where there is somebody to ask. */
+  readonly confirm: ConfirmWorkload | null;
   readonly authorities: Authorities;
   readonly recorder: Recorder;
+  readonly index: () => EntryIndex;
   readonly denials: () => readonly Denial[];
+  readonly federated: () => ReadonlyMap<TrustDomain, TrustBundle>;
+  /** For workloads; refuses what is denied. */
+  readonly issue: Issue;
+  /** Likewise. */
+  readonly mintJwt: MintJwt;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -55,8 +75,9 @@ const DEFAULT_AGENT_TTL_SECONDS = 86_400;
 
 /** Starts to listen for agents. Throws `config_invalid` where the address can't be had, and what issuing throws. */
 export async function startLink(options: LinkOptions, address: Address): Promise<Link> {
-  const { config, database, authorities, agents, clock, log, metrics } = options;
-  const { trustDomain } = config;
+  const { authorities, agents, clock, log } = options;
+  await using stack = new AsyncDisposableStack();
+  const { trustDomain } = options.config;
   const directory = new AgentDirectory();
   const readAgents = async (): Promise<void> => {
     const since = performance.now();
@@ -64,8 +85,114 @@ export async function startLink(options: LinkOptions, address: Address): Promise
   };
   await readAgents();
   let listener: Listener | null = null;
-  const identity = await ServerIdentity.create({
+  const identity = await createIdentity(options, (changed) => listener?.setIdentity(changed));
+  stack.defer(() => identity.close());
+  let check = new PeerCheck(authorities.bundle(), authorities.list(), clock);
+  const listening = await startListener({
+    ...address,
     trustDomain,
+    identity: identity.current,
+    check: () => check,
+    log,
+  });
+  listener = listening;
+  stack.defer(() => listening.close());
+  const states = new NodeStates(stateOf(options));
+  const sessions = new Sessions(states);
+  const service = addServices(options, { listener: listening, directory, sessions });
+  stack.defer(() => service.close());
+  const owned = stack.move();
+  return {
+    address: listening.address,
+    listener: listening,
+    changed: async (topic) => {
+      if (topic === 'agents') return readAgents();
+      if (topic === 'authorities' || topic === 'bundle') {
+        check = new PeerCheck(authorities.bundle(), authorities.list(), clock);
+        identity.authoritiesChanged();
+      }
+      states.replace(stateOf(options));
+      sessions.push();
+      await service.recheck();
+    },
+    close: () => owned.disposeAsync(),
+  };
+}
+
+interface LinkParts {
+  readonly listener: Listener;
+  readonly directory: AgentDirectory;
+  readonly sessions: Sessions;
+}
+
+function addServices(options: LinkOptions, { listener, directory, sessions }: LinkParts): SessionService {
+  const { config, database, agents, authorities, clock, log, metrics } = options;
+  const { trustDomain } = config;
+  const refusals = new LinkRefusals({
+    record: (event) => insertEvents(database, [event]),
+    counted: (code) => metrics.agentRefusals.inc({ code }),
+    clock,
+    log,
+  });
+  const issueAgent = issueUnder(AGENT, agentTtl(config), options);
+  const bundle = (): TrustBundle => authorities.bundle();
+  addAttestService({
+    listener,
+    trustDomain,
+    attestors: [createJoinTokenAttestor(options.joinTokens), ...options.attestors],
+    agents,
+    directory,
+    issue: issueAgent,
+    bundle,
+    refusals,
+    clock,
+  });
+  const gate = new AgentGate(listener, agents, directory);
+  listener.onClosed((connection) => sessions.closed(connection));
+  const sessionService = new SessionService({
+    gate,
+    admission: new Admission(),
+    agents,
+    directory,
+    sessions,
+    refusals,
+    counted: (open, waiting) => {
+      metrics.agentSessions.set(open);
+      metrics.agentsWaiting.set(waiting);
+    },
+    log,
+  });
+  addLinkService({
+    listener,
+    trustDomain,
+    gate,
+    sessions,
+    sessionService,
+    issueService: new IssueService({
+      authorize: (selectors) => options.index().authorize(selectors),
+      confirm: options.confirm,
+      issue: options.issue,
+      mintJwt: options.mintJwt,
+      refusals,
+      clock,
+    }),
+    agents,
+    issueAgent,
+    bundle,
+    fleetOf: (node, socket) => new PostgresFleetStore(database, node, socket),
+    refusals,
+    clock,
+  });
+  return sessionService;
+}
+
+function createIdentity(
+  options: LinkOptions,
+  onChange: (identity: ListenerIdentity) => void,
+): Promise<ServerIdentity> {
+  const { config, authorities, clock, log } = options;
+  return ServerIdentity.create({
+    trustDomain: config.trustDomain,
     host: hostname(),
     dnsNames: config.grpcDnsName,
     issue: issueUnder(SERVER, config.leafTtl, options),
@@ -74,56 +201,22 @@ export async function startLink(options: LinkOptions, address: Address): Promise
     isSuperseded: (authority) => authorities.isSuperseded(authority),
     clock,
     random: Math.random,
-    onChange: (changed) => listener?.setIdentity(changed),
+    onChange,
     onFailed: (err) =>
       log.warn({ err }, "the server's own certificate could not be renewed; the old one serves"),
   });
-  let check = new PeerCheck(authorities.bundle(), authorities.list(), clock);
-  const started = await startListener({
-    ...address,
-    trustDomain,
-    identity: identity.current,
-    check: () => check,
-    log,
-  }).catch(async (error) => {
-    await identity.close();
-    throw error;
-  });
-  listener = started;
-  const refusals = new LinkRefusals({
-    record: (event) => insertEvents(database, [event]),
-    counted: (code) => metrics.agentRefusals.inc({ code }),
-    clock,
-    log,
-  });
-  addAttestService({
-    listener: started,
-    trustDomain,
-    attestors: [createJoinTokenAttestor(options.joinTokens), ...options.attestors],
-    agents,
-    directory,
-    issue: issueUnder(AGENT, agentTtl(config), options),
-    bundle: () => authorities.bundle(),
-    refusals,
-    clock,
-  });
-  let bundle = authorities.bundle();
+}
+
+function stateOf({ authorities, index, denials, federated }: LinkOptions): LinkState {
+  const issuing = authorities.list().filter(({ kind, state }) => kind === 'issuing' && state !== 'retired');
+  const superseded = (how: 'wave' | 'urgent'): string[] =>
+    issuing.filter(({ id }) => authorities.isSuperseded(id) === how).map(({ id }) => id);
   return {
-    address: started.address,
-    listener: started,
-    changed: async (topic) => {
-      if (topic === 'agents') return readAgents();
-      if (topic !== 'authorities' && topic !== 'bundle') return;
-      if (authorities.bundle() !== bundle) {
-        bundle = authorities.bundle();
-        check = new PeerCheck(bundle, authorities.list(), clock);
-      }
-      identity.authoritiesChanged();
-    },
-    close: async () => {
-      await identity.close();
-      await started.close();
-    },
+    entries: index().entries,
+    bundle: authorities.bundle(),
+    denials: denials(),
+    superseded: { wave: superseded('wave'), urgent: superseded('urgent') },
+    federated: federated(),
   };
 }
 
@@ -146,6 +239,7 @@ export function issueUnder(
     clock,
     defaultTtlSeconds,
     backdateSeconds: config.notBeforeBackdate,
+    publicUrl: config.publicUrl,
   });
   return countedIssue(refuseDenied(issue, denials), metrics, profile);
 }

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { nodeSelectorsOf } from '../agent/server/agent-gate.ts';
 import { createApi } from '../api/create-api.ts';
 import type { Readiness } from '../api/health.ts';
 import { type HttpServer, serveHttp } from '../api/http-server.ts';
@@ -260,26 +261,6 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     backdateSeconds: config.notBeforeBackdate,
     publicUrl: config.publicUrl,
   });
-  if (config.grpcAddr !== null) {
-    const startedLink = await startLink(
-      {
-        config,
-        database,
-        joinTokens,
-        agents,
-        attestors: [],
-        authorities,
-        recorder,
-        denials: () => denials,
-        clock,
-        log,
-        metrics,
-      },
-      config.grpcAddr,
-    );
-    link = startedLink;
-    stack.defer(() => startedLink.close());
-  }
   endpoint = await startBundleEndpoint({
     config,
     database,
@@ -306,19 +287,45 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     metrics,
     JWT_SVID,
   );
+  const issueSvid = countedIssue(
+    refuseDenied(issue, () => denials),
+    metrics,
+  );
+  if (config.grpcAddr !== null) {
+    const startedLink = await startLink(
+      {
+        config,
+        database,
+        joinTokens,
+        agents,
+        attestors: [],
+        confirm: null,
+        authorities,
+        recorder,
+        index: () => index,
+        denials: () => denials,
+        federated: () => federation.federations.bundles(),
+        issue: issueSvid,
+        mintJwt,
+        clock,
+        log,
+        metrics,
+      },
+      config.grpcAddr,
+    );
+    link = startedLink;
+    stack.defer(() => startedLink.close());
+  }
   if (!config.noAgent) {
     const [node, socket] = [config.nodeName ?? hostname(), agentSocketOf(config, dataDir.path)];
     const runningAgent = await startAgent({
       socket,
       node,
-      issue: countedIssue(
-        refuseDenied(issue, () => denials),
-        metrics,
-      ),
+      issue: issueSvid,
       mintJwt,
       grantsOf: ({ selectors, instance }) =>
         index
-          .authorize(selectors)
+          .authorize([...selectors, ...nodeSelectorsOf(node, [])])
           .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined),
       bundle: () => authorities.bundle(),
       federated: () => federation.federations.bundles(),

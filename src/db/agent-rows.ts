@@ -1,4 +1,4 @@
-import type { AgentRecord } from '../agent/server/agent-store.ts';
+import type { AgentHealth, AgentRecord } from '../agent/server/agent-store.ts';
 import { CarnetError } from '../errors.ts';
 import type { Queryable } from './database.ts';
 
@@ -20,6 +20,7 @@ export interface AgentRow {
   readonly first_attested_at: Date;
   readonly attested_at: Date;
   readonly last_seen_at: Date | null;
+  readonly health: AgentHealth | null;
   readonly banned_at: Date | null;
   readonly banned_by: string | null;
   readonly ban_reason: string | null;
@@ -36,7 +37,7 @@ const COLUMNS = `node, method, selectors, evidence, attestation, encode(serial, 
   encode(attested_serial, 'hex') AS attested_serial,
   encode(previous_serial, 'hex') AS previous_serial, expires_at, encode(run_id, 'hex') AS run_id,
   ARRAY(SELECT encode(past, 'hex') FROM unnest(past_run_ids) AS past) AS past_run_ids, session_id, version,
-  first_attested_at, attested_at, last_seen_at, banned_at, banned_by, ban_reason,
+  first_attested_at, attested_at, last_seen_at, health, banned_at, banned_by, ban_reason,
   seen_at > statement_timestamp() - interval '${OVERLAP}' AS overlaps,
   session_id IS NOT NULL AND last_seen_at > statement_timestamp() - interval '${SEEN}' AS connected`;
 
@@ -72,6 +73,7 @@ export function recordOf(row: AgentRow): AgentRecord {
     firstAttestedAt: row.first_attested_at,
     attestedAt: row.attested_at,
     lastSeenAt: row.last_seen_at,
+    health: row.health,
     ban:
       banned_at === null || banned_by === null || ban_reason === null
         ? null

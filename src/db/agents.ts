@@ -1,5 +1,6 @@
 import type {
   AgentCredential,
+  AgentHealth,
   AgentRecord,
   AgentState,
   AgentStore,
@@ -91,10 +92,12 @@ export class PostgresAgentStore implements AgentStore {
     );
   }
 
-  async seen(nodes: readonly string[]): Promise<void> {
+  async seen(agents: readonly { node: string; health: AgentHealth | null }[]): Promise<void> {
     await this.#database.query(
-      'UPDATE agent SET last_seen_at = statement_timestamp() WHERE node = ANY ($1) AND session_id IS NOT NULL',
-      [nodes],
+      `UPDATE agent SET last_seen_at = statement_timestamp(), health = coalesce(said.health, agent.health)
+       FROM json_to_recordset($1) AS said (node text, health jsonb)
+       WHERE agent.node = said.node AND session_id IS NOT NULL`,
+      [JSON.stringify(agents)],
     );
   }
 

@@ -164,7 +164,7 @@ export async function outstandingOf(
     `SELECT count(*) AS count, max(not_after) AS until FROM issuance
      LEFT JOIN LATERAL (
        SELECT bool_or(gone) AS gone, bool_and(updated_at > recorded_at AND NOT authority_id = ANY (authorities)) AS replaced
-       FROM consumer WHERE consumer.instance = issuance.instance
+       FROM consumer WHERE consumer.instance = issuance.instance AND consumer.node = issuance.node
      ) AS holder ON true
      WHERE not_after > now() AND authority_id = ANY ($1) AND instance IS NOT NULL
        AND NOT EXISTS (SELECT FROM revocation WHERE revocation.serial = issuance.serial)

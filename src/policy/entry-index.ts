@@ -7,9 +7,11 @@ import type { Grant, RegistrationEntry } from './entry.ts';
  * all. Immutable: a change of the entries makes a new index.
  */
 export class EntryIndex {
+  readonly entries: readonly RegistrationEntry[];
   readonly #byRarest = new Map<Selector, RegistrationEntry[]>();
 
   constructor(entries: readonly RegistrationEntry[]) {
+    this.entries = entries;
     const uses = new Map<Selector, number>();
     for (const { selectors } of entries)
       for (const selector of selectors) uses.set(selector, (uses.get(selector) ?? 0) + 1);

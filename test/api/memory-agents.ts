@@ -52,6 +52,7 @@ export class MemoryAgents implements Pick<AgentStore, 'list' | 'ban' | 'unban'> 
       firstAttestedAt: MADE,
       attestedAt: MADE,
       lastSeenAt: null,
+      health: null,
       ban: null,
     });
   }

@@ -19,7 +19,20 @@ export interface AgentRecord {
   readonly firstAttestedAt: Date;
   readonly attestedAt: Date;
   readonly lastSeenAt: Date | null;
+  /** As it said last; null before. */
+  readonly health: AgentHealth | null;
   readonly ban: Ban | null;
+}
+
+/** What an agent says of itself. */
+export interface AgentHealth {
+  /** That it serves now, and the certificates that it holds for them. */
+  readonly instances: number;
+  readonly certificates: number;
+  /** Of these, whose renewal fails. */
+  readonly failing: number;
+  /** When the first of them ends, Unix milliseconds; 0 for none. */
+  readonly soonestEndMs: number;
 }
 
 export interface Ban {
@@ -74,8 +87,8 @@ export interface AgentStore {
   sessionBegan(node: string, session: NewSession): Promise<void>;
   /** Nothing if another has taken its place. */
   sessionEnded(node: string, sessionId: string): Promise<void>;
-  /** The sessions are alive: once in a while, for what operators see. */
-  seen(nodes: readonly string[]): Promise<void>;
+  /** The sessions are alive, and this is what they say of themselves: once in a while, for what operators see. */
+  seen(agents: readonly { node: string; health: AgentHealth | null }[]): Promise<void>;
   states(): Promise<AgentState[]>;
   /** By node. */
   list(): Promise<AgentRecord[]>;

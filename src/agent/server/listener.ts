@@ -92,6 +92,7 @@ export class Listener {
   readonly #injectors;
   /** By the name that `getPeer()` gives a call. */
   readonly #peers = new Map<string, Peer>();
+  readonly #onClosed = new Set<(connection: string) => void>();
   #strangers = 0;
   #accepted = 0;
 
@@ -164,6 +165,16 @@ export class Listener {
     return this.#options.check().callerOf(peer);
   }
 
+  /** Calls `listener` with the name (what `getPeer()` gives its calls) of each connection that closes. */
+  onClosed(listener: (connection: string) => void): void {
+    this.#onClosed.add(listener);
+  }
+
+  /** Where a call comes from; empty once its connection has closed. */
+  addressOf(call: { getPeer(): string }): string {
+    return this.#peers.get(call.getPeer())?.address ?? '';
+  }
+
   /** Listens no more, ends all connections, and resolves when they have ended. */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#tls.close(() => resolve()));
@@ -190,6 +201,7 @@ export class Listener {
     this.#peers.set(name, peer);
     socket.once('close', () => {
       this.#peers.delete(name);
+      for (const listener of this.#onClosed) listener(name);
       if (isStranger) this.#strangers--;
     });
     this.#injectors[isAgent ? 'agents' : 'others'].injectConnection(socket);

@@ -28,6 +28,7 @@ export interface PeerSvid {
 
 /** What a connection showed in its handshake. */
 export interface Peer {
+  readonly address: string;
   /** An error for what is shown but not accepted. */
   readonly caller: Caller | CarnetError;
   /** {@link issuerKey} of the leaf's issuer; empty where there is no leaf. */
@@ -40,16 +41,17 @@ export interface Peer {
  */
 export function readPeer(socket: TLSSocket, address: string, trustDomain: TrustDomain): Peer {
   const leaf = socket.getPeerX509Certificate();
-  if (leaf === undefined) return { caller: { kind: 'none', address }, issuer: '' };
+  if (leaf === undefined) return { address, caller: { kind: 'none', address }, issuer: '' };
   try {
     if (!socket.authorized) throw unauthenticated(`it does not verify (${socket.authorizationError})`);
     const certificate = parseCertificate(leaf.raw);
     const issuer = issuerKey(certificate.issuer, certificate.authorityKeyIdentifier?.value);
-    return { caller: callerOf(certificate, address, trustDomain), issuer };
+    return { address, caller: callerOf(certificate, address, trustDomain), issuer };
   } catch (error) {
     if (!(error instanceof CarnetError)) throw error;
     const isOurs = error.code === 'unauthenticated';
     return {
+      address,
       caller: isOurs ? error : unauthenticated(`it is no X.509-SVID: ${error.message}`),
       issuer: '',
     };

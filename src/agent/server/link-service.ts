@@ -1,0 +1,184 @@
+import type { BinaryReader } from '@bufbuild/protobuf/wire';
+import type { ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js';
+import { RateLimit } from '../../api/rate-limit.ts';
+import type { Issue } from '../../ca/issue-request.ts';
+import type { Clock } from '../../clock.ts';
+import type { FleetStore } from '../../delivery/fleet-report.ts';
+import { CarnetError } from '../../errors.ts';
+import {
+  type AgentCertificate,
+  AgentLinkService as DEFINITION,
+  IssueJwtRequest,
+  IssueRequest,
+  LoadFleetRequest,
+  type LoadFleetResponse,
+  RenewRequest,
+  ReportFleetRequest,
+  type ReportFleetResponse,
+  SessionRequest,
+} from '../../gen/carnet/agent/v1/agent.ts';
+import { statusWithCode } from '../../grpc/error-code.ts';
+import { resetIfKept } from '../../grpc/reset.ts';
+import type { TrustDomain } from '../../identity/spiffe-id.ts';
+import type { TrustBundle } from '../../identity/trust-bundle.ts';
+import { LINK_LIMITS } from '../link-limits.ts';
+import type { AdmittedAgent, AgentGate } from './agent-gate.ts';
+import type { AgentStore } from './agent-store.ts';
+import { certifyAgent } from './certify-agent.ts';
+import { type IssueService, TooFast } from './issue-service.ts';
+import type { Listener } from './listener.ts';
+import { parseFleetChanges } from './parse-fleet-changes.ts';
+import type { LinkRefusals } from './refusals.ts';
+import type { SessionCall } from './session.ts';
+import type { SessionService } from './session-service.ts';
+import type { Sessions } from './sessions.ts';
+
+export interface LinkServiceOptions {
+  readonly listener: Listener;
+  readonly trustDomain: TrustDomain;
+  readonly gate: AgentGate;
+  readonly sessions: Sessions;
+  readonly sessionService: SessionService;
+  readonly issueService: IssueService;
+  readonly agents: Pick<AgentStore, 'renewed'>;
+  /** Under the profile `agent`. */
+  readonly issueAgent: Issue;
+  readonly bundle: () => TrustBundle;
+  /** What is kept of one agent's instances: an agent has its own node's only. */
+  readonly fleetOf: (node: string, socket: string) => FleetStore;
+  readonly refusals: LinkRefusals;
+  readonly clock: Clock;
+}
+
+const GRACE_MS = 5_000;
+/** Of one agent: twenty at once, then one in 10 s. Each is on record for ever. */
+const RENEWALS = { perSecond: 0.1, burst: 20 };
+/** Of one agent: its reports are 200 ms apart. */
+const REPORTS = { perSecond: 20, burst: 200 };
+
+/** Adds the service for attested agents. */
+export function addLinkService(options: LinkServiceOptions): void {
+  const { listener, sessionService, issueService } = options;
+  const link = new LinkService(options);
+  const requestless = (bytes: Buffer): Buffer => bytes;
+  listener.addService(
+    {
+      session: {
+        ...DEFINITION.session,
+        requestDeserialize: decoder(SessionRequest),
+        responseSerialize: requestless,
+      },
+      issue: { ...DEFINITION.issue, requestDeserialize: decoder(IssueRequest) },
+      issueJwt: { ...DEFINITION.issueJwt, requestDeserialize: decoder(IssueJwtRequest) },
+      renew: { ...DEFINITION.renew, requestDeserialize: decoder(RenewRequest) },
+      loadFleet: { ...DEFINITION.loadFleet, requestDeserialize: decoder(LoadFleetRequest) },
+      reportFleet: { ...DEFINITION.reportFleet, requestDeserialize: decoder(ReportFleetRequest) },
+    },
+    {
+      session: (call: SessionCall) => sessionService.serve(call),
+      issue: link.unary('Issue', (agent, request: IssueRequest) => issueService.issue(agent, request)),
+      issueJwt: link.unary('IssueJwt', (agent, request: IssueJwtRequest) =>
+        issueService.issueJwt(agent, request),
+      ),
+      renew: link.unary('Renew', (agent, request: RenewRequest) => link.renew(agent, request)),
+      loadFleet: link.unary('LoadFleet', (agent, request: LoadFleetRequest) =>
+        link.loadFleet(agent, request),
+      ),
+      reportFleet: link.unary('ReportFleet', (agent, request: ReportFleetRequest) =>
+        link.reportFleet(agent, request),
+      ),
+    },
+  );
+}
+
+class LinkService {
+  readonly #options: LinkServiceOptions;
+  readonly #renewals: RateLimit;
+  readonly #reports: RateLimit;
+
+  constructor(options: LinkServiceOptions) {
+    this.#options = options;
+    this.#renewals = new RateLimit(RENEWALS, options.clock);
+    this.#reports = new RateLimit(REPORTS, options.clock);
+  }
+
+  /** A call that an agent may make on the connection of its session. */
+  unary<Q, A>(what: string, handle: (agent: AdmittedAgent, request: Q) => Promise<A>) {
+    return (call: ServerUnaryCall<Q | null, A>, answer: sendUnaryData<A>): void => {
+      void this.#answer(call, what, handle).then(
+        (response) => answer(null, response),
+        (error) => answer(statusWithCode(error, error instanceof TooFast ? error.retryAfterMs : null)),
+      );
+    };
+  }
+
+  /** The certificate is on record before the agent's row has it, and both before it is released. */
+  async renew(agent: AdmittedAgent, { csr }: RenewRequest): Promise<AgentCertificate> {
+    take(this.#renewals, agent);
+    const { trustDomain, issueAgent, agents, bundle } = this.#options;
+    const { node, selectors, evidence, serial } = agent;
+    return certifyAgent(
+      { node, selectors, evidence: { ...evidence, renews: serial }, csr },
+      { trustDomain, issue: issueAgent, bundle },
+      (credential) => agents.renewed(node, serial, credential),
+    );
+  }
+
+  async loadFleet({ node }: AdmittedAgent, { socket }: LoadFleetRequest): Promise<LoadFleetResponse> {
+    const remains = await this.#options.fleetOf(node, parseSocket(socket)).load();
+    return { remains: JSON.stringify(remains) };
+  }
+
+  async reportFleet(agent: AdmittedAgent, request: ReportFleetRequest): Promise<ReportFleetResponse> {
+    take(this.#reports, agent);
+    const { fleetOf, clock } = this.#options;
+    const changes = parseFleetChanges(request.changes, clock());
+    await fleetOf(agent.node, parseSocket(request.socket)).write(changes);
+    return {};
+  }
+
+  async #answer<Q, A>(
+    call: ServerUnaryCall<Q | null, A>,
+    what: string,
+    handle: (agent: AdmittedAgent, request: Q) => Promise<A>,
+  ): Promise<A> {
+    const { gate, sessions, listener, refusals } = this.#options;
+    let node: string | null = null;
+    const address = listener.addressOf(call);
+    try {
+      const agent = await gate.admit(call);
+      node = agent.node;
+      sessions.check(agent);
+      if (call.request === null)
+        throw new CarnetError('invalid_argument', `the request is not a valid ${what}Request`);
+      return await handle(agent, call.request);
+    } catch (error) {
+      refusals.add({ error, node, address, what });
+      throw error;
+    } finally {
+      resetIfKept(call, GRACE_MS);
+    }
+  }
+}
+
+function take(rate: RateLimit, { node }: AdmittedAgent): void {
+  const seconds = rate.take(node);
+  if (seconds > 0) throw new TooFast(seconds);
+}
+
+function parseSocket(socket: string): string {
+  if (socket === '' || Buffer.byteLength(socket) > LINK_LIMITS.socketBytes || /\p{Cc}/u.test(socket))
+    throw new CarnetError('invalid_argument', 'the socket has no proper name');
+  return socket;
+}
+
+/** Null where the bytes are no message of this type: grpc-js would call that our own failure. */
+function decoder<T>(type: { decode(input: BinaryReader | Uint8Array): T }): (bytes: Buffer) => T | null {
+  return (bytes) => {
+    try {
+      return type.decode(bytes);
+    } catch {
+      return null;
+    }
+  };
+}

@@ -1,0 +1,203 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CarnetError, errorCodeOf } from '../../errors.ts';
+import type { Hello, SessionRequest } from '../../gen/carnet/agent/v1/agent.ts';
+import { statusWithCode } from '../../grpc/error-code.ts';
+import { resetIfKept } from '../../grpc/reset.ts';
+import type { Logger } from '../../log.ts';
+import { LINK_LIMITS } from '../link-limits.ts';
+import { type Admission, TooManyWaiting } from './admission.ts';
+import type { AgentDirectory } from './agent-directory.ts';
+import type { AdmittedAgent, AgentGate } from './agent-gate.ts';
+import type { AgentStore } from './agent-store.ts';
+import type { LinkRefusals } from './refusals.ts';
+import { Session, type SessionCall } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+export interface SessionServiceOptions {
+  readonly gate: AgentGate;
+  readonly admission: Admission;
+  readonly agents: Pick<AgentStore, 'sessionBegan' | 'sessionEnded' | 'seen'>;
+  readonly directory: AgentDirectory;
+  readonly sessions: Sessions;
+  readonly refusals: LinkRefusals;
+  /** How many sessions are open, and how many agents wait. */
+  readonly counted: (open: number, waiting: number) => void;
+  readonly log: Logger;
+}
+
+/** Ours. */
+const HELLO_TIMEOUT_MS = 15_000;
+/** Between looks at whether each agent may still be served, and words to the database that it is alive. */
+const LOOK_MS = 30_000;
+const GRACE_MS = 5_000;
+/** One report in 5 s is an agent's habit; one that reports without end is heard at times. */
+const HEALTH_INTERVAL_MS = 1_000;
+/** The last instant that a Date can be. */
+const MAX_TIME_MS = 8.64e15;
+const PRINTABLE = /^[\x20-\x7e]*$/;
+
+/** Begins, keeps and ends the sessions of agents. */
+export class SessionService {
+  readonly #options: SessionServiceOptions;
+  readonly #closing = new AbortController();
+  readonly #looking: Promise<void>;
+  readonly #open = new Set<Promise<void>>();
+
+  constructor(options: SessionServiceOptions) {
+    this.#options = options;
+    options.directory.onChange((readSince) => this.#directoryChanged(readSince));
+    this.#looking = this.#look();
+  }
+
+  /** Serves one call to its end. Never rejects. */
+  serve(call: SessionCall): void {
+    const served = this.#serve(call).finally(() => this.#open.delete(served));
+    this.#open.add(served);
+  }
+
+  /** Ends those whose agent would be refused now. */
+  async recheck(): Promise<void> {
+    for (const session of this.#options.sessions)
+      await this.#options.gate.admit(session.call).catch((error: unknown) => {
+        if (error instanceof CarnetError) session.end(error);
+      });
+  }
+
+  async close(): Promise<void> {
+    const stopping = new CarnetError('shutting_down', 'this server is stopping: go to another');
+    this.#closing.abort(stopping);
+    for (const session of this.#options.sessions) session.end(stopping);
+    await Promise.all([...this.#open, this.#looking]);
+  }
+
+  async #serve(call: SessionCall): Promise<void> {
+    const { gate, agents, sessions, refusals } = this.#options;
+    const gone = new AbortController();
+    call.on('error', () => undefined);
+    call.once('cancelled', () => gone.abort(new CarnetError('unavailable', 'the agent broke off')));
+    let agent: AdmittedAgent | null = null;
+    try {
+      agent = await gate.admit(call);
+      const messages = call[Symbol.asyncIterator]() as AsyncIterator<SessionRequest | null>;
+      const hello = await readHello(messages, gone.signal);
+      await this.#enter(hello, AbortSignal.any([gone.signal, this.#closing.signal]));
+      const session = await this.#begin(call, agent, hello);
+      this.#count();
+      try {
+        await Promise.race([session.ended, hear(session, messages)]);
+      } finally {
+        sessions.remove(session);
+        this.#count();
+        await agents.sessionEnded(agent.node, session.id).catch(() => undefined);
+      }
+      if (!session.refused) call.end();
+    } catch (error) {
+      const address = agent?.address ?? '';
+      refusals.add({ error, node: agent?.node ?? null, address, what: 'Session' });
+      const retryAfterMs = error instanceof TooManyWaiting ? error.retryAfterMs : null;
+      call.emit('error', Object.assign(new Error('refused'), statusWithCode(error, retryAfterMs)));
+    } finally {
+      resetIfKept(call, GRACE_MS);
+    }
+  }
+
+  async #enter({ soonestEndMs }: Hello, signal: AbortSignal): Promise<void> {
+    const { admission } = this.#options;
+    const entered = admission.enter(soonestEndMs, signal);
+    this.#count();
+    await entered;
+  }
+
+  async #begin(call: SessionCall, agent: AdmittedAgent, hello: Hello): Promise<Session> {
+    const { agents, sessions, gate } = this.#options;
+    const id = randomUUID();
+    // It waited: what was so when it came may be so no more.
+    await gate.admit(call);
+    await agents.sessionBegan(agent.node, { id, runId: hello.runId, version: hello.version });
+    const session = new Session(id, agent, call);
+    sessions.add(session);
+    return session;
+  }
+
+  #count(): void {
+    this.#options.counted(this.#options.sessions.size, this.#options.admission.waiting);
+  }
+
+  /** A read that began before a session did tells nothing of it. */
+  #directoryChanged(readSince: number): void {
+    const { directory, sessions } = this.#options;
+    for (const session of sessions)
+      if (session.begunAt < readSince && directory.sessionOf(session.agent.node) !== session.id)
+        sessions.replaced(session);
+    void this.recheck();
+  }
+
+  async #look(): Promise<void> {
+    const { sessions, agents, log } = this.#options;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.recheck();
+      const seen = [...sessions].map(({ agent, health }) => ({ node: agent.node, health }));
+      if (seen.length > 0)
+        await agents.seen(seen).catch((error: unknown) => {
+          log.debug({ code: errorCodeOf(error) }, 'the database was not told which agents are alive');
+        });
+    }
+  }
+}
+
+async function readHello(messages: AsyncIterator<SessionRequest | null>, gone: AbortSignal): Promise<Hello> {
+  const late = new AbortController();
+  const timeout = sleep(HELLO_TIMEOUT_MS, undefined, {
+    signal: AbortSignal.any([late.signal, gone]),
+  }).then(
+    () => {
+      throw new CarnetError('timeout', `no hello within ${HELLO_TIMEOUT_MS / 1000} s`);
+    },
+    () => {
+      throw new CarnetError('unavailable', 'the agent broke off');
+    },
+  );
+  timeout.catch(() => undefined);
+  try {
+    const { value } = await Promise.race([messages.next(), timeout]);
+    return checkHello(value?.message);
+  } finally {
+    late.abort();
+  }
+}
+
+function checkHello(message: SessionRequest['message']): Hello {
+  if (message?.$case !== 'hello') throw invalid('the first message must be a hello');
+  const { runId, version, soonestEndMs } = message.value;
+  if (runId.length !== LINK_LIMITS.runIdBytes)
+    throw invalid(`a run ID has ${LINK_LIMITS.runIdBytes} bytes, not ${runId.length}`);
+  if (version.length > LINK_LIMITS.versionBytes || !PRINTABLE.test(version))
+    throw invalid(`a version is at most ${LINK_LIMITS.versionBytes} printable characters`);
+  if (soonestEndMs < 0) throw invalid('soonest_end_ms is negative');
+  return message.value;
+}
+
+/** Takes note of what the agent says, until it ends its side or says what makes no sense. */
+async function hear(session: Session, messages: AsyncIterator<SessionRequest | null>): Promise<void> {
+  let heardAt = Number.NEGATIVE_INFINITY;
+  for (;;) {
+    const { value, done } = await messages.next().catch(() => ({ value: null, done: true }));
+    if (done === true) return;
+    if (value?.message?.$case !== 'health')
+      return session.end(invalid('after its hello an agent sends its health, and nothing else'));
+    if (performance.now() - heardAt < HEALTH_INTERVAL_MS) continue;
+    heardAt = performance.now();
+    const health = value.message.value;
+    if (health.soonestEndMs < 0 || health.soonestEndMs > MAX_TIME_MS)
+      return session.end(invalid('soonest_end_ms is no time'));
+    session.heard(health);
+  }
+}
+
+function invalid(message: string): CarnetError {
+  return new CarnetError('invalid_argument', message);
+}
