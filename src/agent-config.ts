@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path';
+import { ATTESTATION_SETTINGS, checkAttestation } from './attestation-settings.ts';
 import { CarnetError } from './errors.ts';
 import { parseTrustDomain } from './identity/spiffe-id.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
@@ -127,6 +128,7 @@ export const AGENT_SETTINGS = {
     parseAddress,
     null,
   ),
+  ...ATTESTATION_SETTINGS,
   logLevel: setting<LogLevel>(
     'log-level',
     'LEVEL',
@@ -162,6 +164,7 @@ export function readAgentConfig(flags: ReadonlyMap<string, string>, env: NodeJS.
     throw invalid(`--attest-method ${method} needs ${names.join(' and ')}`);
   if (method !== 'join_token' && config.trustBundle === null)
     throw invalid(`--attest-method ${method} needs --trust-bundle: nothing else says which servers to trust`);
+  checkAttestation(config);
   return config;
 }
 

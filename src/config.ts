@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { ATTESTATION_SETTINGS, checkAttestation } from './attestation-settings.ts';
 import { JWT_KEY_ALGORITHMS, JWT_KEY_LIFETIME } from './ca/jwt-key.ts';
 import { AGENT, ISSUING_CA, JWT_SVID, ROOT_CA, X509_SVID } from './ca/profile.ts';
 import { KEY_ALGORITHMS } from './ca/signer.ts';
@@ -341,6 +342,14 @@ export const SERVER_SETTINGS = {
     300,
     '5m',
   ),
+  nodeAttestation: setting<string | null>(
+    'node-attestation',
+    'PATH',
+    'which nodes are let in without a join token: a YAML file (docs/ATTESTATION.md)',
+    pathOf,
+    null,
+  ),
+  ...ATTESTATION_SETTINGS,
   logLevel: setting<LogLevel>(
     'log-level',
     'LEVEL',
@@ -364,6 +373,7 @@ export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS
   checkOrder('--jwt-ttl', config.jwtTtl, '--jwt-key-ttl', config.jwtKeyTtl);
   checkToken(config);
   checkFederation(config);
+  checkAttestation(config);
   return config;
 }
 

@@ -4,6 +4,7 @@ import { readCerts } from '../agent/envoy-admin.ts';
 import { createSvidIssuer } from '../agent/issue-svid.ts';
 import { createUnixAttestor } from '../attestation/attest.ts';
 import type { Attestation } from '../attestation/attestation.ts';
+import type { WorkloadAttestor } from '../attestation/findings.ts';
 import { hasEnded } from '../attestation/has-ended.ts';
 import type { Peer } from '../attestation/peer-credentials.ts';
 import { readBootId } from '../attestation/process.ts';
@@ -54,6 +55,8 @@ export interface AgentOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Asked about each caller besides the kernel; by default none. */
+  readonly platforms?: readonly WorkloadAttestor[];
   /** Who is at the other end of a connection: by default the process that the kernel and /proc tell of. */
   readonly attest?: (peer: Peer) => Promise<Attestation>;
 }
@@ -98,7 +101,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     ...(options.takeKept && { takeKept: options.takeKept }),
   });
   const report = options.fleet && startReport(fleet, options.fleet, log);
-  const attestor = createUnixAttestor();
+  const attestor = createUnixAttestor({ platforms: options.platforms ?? [] });
   const attachments = new Map<Attestation, Attachment>();
   const pids = new WeakMap<Attestation, number>();
   const observations = new Observations({

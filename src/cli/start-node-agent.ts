@@ -28,6 +28,7 @@ import { decodePem } from '../x509/pem.ts';
 import { agentHealthHandler } from './agent-health.ts';
 import { observeLink } from './agent-metrics.ts';
 import { type Agent, startAgent } from './start-agent.ts';
+import { openPlatforms } from './workload-platforms.ts';
 
 export interface RunningNodeAgent {
   /** The name that the servers gave this node. */
@@ -62,6 +63,7 @@ export async function startNodeAgent(options: StartNodeAgentOptions): Promise<Ru
   const { config, clock, log, signal } = options;
   await using stack = new AsyncDisposableStack();
   const metrics = createMetrics();
+  const { platforms } = stack.use(openPlatforms(config, log));
   const cache = await openCache(options, stack);
   const kept = (await cache?.read()) ?? null;
   const bootId = readBootId('/proc');
@@ -94,6 +96,7 @@ export async function startNodeAgent(options: StartNodeAgentOptions): Promise<Ru
   const fleet = new FleetOnLink(link, socket, kept === null ? null : { fleet: kept.fleet, svids });
   const running = await startAgent({
     socket,
+    platforms,
     node: link.identity().node,
     issue: (request) => link.issue(request),
     mintJwt: (request) => link.mintJwt(request),

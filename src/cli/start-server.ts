@@ -44,6 +44,7 @@ import { importUpstream, requestUpstream } from '../rotation/upstream.ts';
 import { type Address, formatAddress } from '../setting-values.ts';
 import { prepareFirstStart } from './first-start.ts';
 import { countedIssue } from './measure.ts';
+import { openNodeAttestors } from './node-attestors.ts';
 import { openKeyStore } from './open-key-store.ts';
 import { refuseDenied } from './refuse-denied.ts';
 import { Reloads } from './reloads.ts';
@@ -52,6 +53,7 @@ import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
 import { type OwnEndpoint, openFederation, startBundleEndpoint } from './start-federation.ts';
 import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
 import { type Link, startLink } from './start-link.ts';
+import { openPlatforms } from './workload-platforms.ts';
 
 export interface RunningServer {
   /** Of the REST API. */
@@ -94,6 +96,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const { config, clock, log } = options;
   await using stack = new AsyncDisposableStack();
   const metrics = createMetrics();
+  const { attestors } = stack.use(openNodeAttestors(config, clock));
   const dataDir = openDataDir(config.dataDir);
   stack.defer(() => dataDir.close());
   const keys = await openKeyStore(config, options.keyEncryptionKeyText, log);
@@ -298,7 +301,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
         database,
         joinTokens,
         agents,
-        attestors: [],
+        attestors,
         confirm: null,
         authorities,
         recorder,
@@ -331,6 +334,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       federated: () => federation.federations.bundles(),
       isSuperseded: (authority) => authorities.isSuperseded(authority),
       fleet: new PostgresFleetStore(database, node, socket),
+      platforms: stack.use(openPlatforms(config, log)).platforms,
       clock,
       log,
       metrics,

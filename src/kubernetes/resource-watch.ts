@@ -71,6 +71,11 @@ export class ResourceWatch<T> {
     return this.#truncated;
   }
 
+  /** How often in a row the watch could not go on; 0 while it does. */
+  get failures(): number {
+    return this.#failures;
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#ended;
