@@ -1,3 +1,8 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'ava';
 import { envoyBootstrap } from '../../src/cli/envoy-bootstrap.ts';
 import { startCarnet } from '../support/carnet.ts';
@@ -84,6 +89,37 @@ test('an Envoy that acknowledges a certificate and cannot present it yet is not 
     t.is(code, 0, stderr);
   } finally {
     await envoy.stop();
+  }
+});
+
+test('an Envoy with its admin interface on a Unix socket is seen too', async (t) => {
+  t.timeout(120_000);
+  await using carnet = await startCarnet(['--log-level', 'warn']);
+  const directory = await mkdtemp(join(tmpdir(), 'carnet-admin-'));
+  const binary = envoyBinary() ?? '';
+  const selectors = [`unix:uid:${process.getuid?.()}`, `unix:path:${binary}`];
+  await carnet.call('POST', '/v1/entries', { id: 'one', spiffe_id: '/one', selectors });
+  const config = envoyBootstrap({
+    agentSocket: carnet.agentSocket,
+    nodeId: 'socket',
+    admin: { path: join(directory, 'admin.sock') },
+    apiType: 'DELTA_GRPC',
+    inbound: { listen: { host: LOCALHOST, port: 0 }, app: { host: LOCALHOST, port: 9 }, peers: [] },
+    outbound: [],
+  });
+  const args = ['--config-yaml', JSON.stringify(config), '--concurrency', '1', '--disable-hot-restart'];
+  const envoy = spawn(binary, args, { stdio: 'ignore', detached: true });
+  try {
+    await until('it is seen to use what it acknowledged', async () => {
+      const resources = (await proxiesOf(carnet)).flatMap((proxy) => proxy.resources);
+      return resources.length === 2 && resources.every(isSeen);
+    });
+    t.pass();
+  } finally {
+    const ended = once(envoy, 'exit');
+    envoy.kill();
+    await ended;
+    await rm(directory, { recursive: true });
   }
 });
 
