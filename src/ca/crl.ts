@@ -13,7 +13,8 @@ const MAX_ENTRIES = 50_000;
  * The authority's CRL behind `previous` (null: its first), ready to be stored and published. It ends with the
  * authority itself, so that it outlives all that it covers without a control plane to renew it: a verifier refuses
  * every chain whose CRL is over. It begins `backdateSeconds` before `now` (milliseconds since the epoch), as
- * certificates do, for verifiers whose clocks are slow.
+ * certificates do, for verifiers whose clocks are slow. Its number is the seconds since the epoch, or else the next one:
+ * so none is used twice after an older backup was restored, which no longer knows the last (RFC 5280 §5.2.3).
  *
  * Throws `authority_unavailable` for an authority that has ended, `conflict` for too many entries, and
  * `certificate_lint_failed` where the signature is not the authority's.
@@ -27,7 +28,7 @@ export async function nextCrl(
 ): Promise<StoredCrl> {
   const thisUpdate = new Date(now - backdateSeconds * 1000);
   const nextUpdate = authority.notAfter;
-  const number = (previous?.number ?? 0) + 1;
+  const number = Math.max((previous?.number ?? 0) + 1, Math.floor(now / 1000));
   if (now >= nextUpdate.getTime())
     throw new CarnetError(
       'authority_unavailable',

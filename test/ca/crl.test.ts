@@ -67,7 +67,7 @@ test('OpenSSL reads in a CRL what was written: numbers, times, serials and reaso
     /Version 2 \(0x1\)/,
     /Last Update: Mar {2}1 11:59:30 2026 GMT/,
     /Next Update: Mar {2}8 12:00:00 2026 GMT/,
-    /X509v3 CRL Number:\s+2\n/,
+    new RegExp(`X509v3 CRL Number:\\s+${NOW / 1000 + 1}\n`),
     new RegExp(`Serial Number: ${'5A'.repeat(15)}\\n\\s+Revocation Date: Mar {2}1 11:30:00 2026 GMT`),
     /X509v3 CRL Reason Code:\s+Key Compromise/,
     new RegExp(`Serial Number: ${'FF'.repeat(16)}\\n\\s+Revocation Date: Mar {2}1 11:00:00 2026 GMT`),
@@ -113,15 +113,18 @@ test("OpenSSL refuses a revoked issuing CA by its root's CRL", async (t) => {
   );
 });
 
-test('a CRL ends with its authority, and its number is the next', async (t) => {
+test('a CRL ends with its authority, and its number grows, also from a backup that lacks the last', async (t) => {
   const { issuing } = await createAuthorities('ec-p256', NOW);
   const first = await nextCrl(issuing.signing, null, [], NOW, BACKDATE_SECONDS);
-  t.like(first, { authorityId: issuing.signing.id, number: 1, nextUpdate: issuing.signing.notAfter });
+  const { id, notAfter: nextUpdate } = issuing.signing;
+  t.like(first, { authorityId: id, number: NOW / 1000, nextUpdate });
+  const atOnce = await nextCrl(issuing.signing, first, ENTRIES, NOW, BACKDATE_SECONDS);
+  t.is(atOnce.number, NOW / 1000 + 1);
   const later = NOW + 3_600_000;
   const second = await nextCrl(issuing.signing, first, ENTRIES, later, BACKDATE_SECONDS);
   t.like(second, {
-    number: 2,
-    nextUpdate: issuing.signing.notAfter,
+    number: later / 1000,
+    nextUpdate,
     thisUpdate: new Date(later - BACKDATE_SECONDS * 1000),
   });
   t.is(parseCrl(second.crl).entries.length, 2);

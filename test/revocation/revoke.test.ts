@@ -75,12 +75,13 @@ test('what is revoked is in the next CRL of its authority, in the bundle, on rec
   const after = await published();
   t.like(revoked, { count: 1, sequence: after.sequence });
   t.true(after.sequence > before.sequence);
-  t.like(after.ofIssuing, { number: 2, nextUpdate: before.ofIssuing.nextUpdate });
+  t.true(after.ofIssuing.number > before.ofIssuing.number);
+  t.deepEqual(after.ofIssuing.nextUpdate, before.ofIssuing.nextUpdate);
   t.deepEqual(
     after.ofIssuing.entries.map(({ serial, reason }) => [serial, reason]),
     [[bad.serial, 'keyCompromise']],
   );
-  t.is(after.ofRoot.number, 1);
+  t.is(after.ofRoot.number, before.ofRoot.number);
   const query = new PostgresIssuanceQuery(database);
   t.like((await query.get(bad.serial))?.revocation, {
     reasonCode: 'keyCompromise',
@@ -170,12 +171,13 @@ test('an issuing CA is revoked by its root, once it signs no more and nothing of
   await issue();
   await store.transact((tx) => tx.setState(issuing.stored.id, 'draining'));
   await t.throwsAsync(revoke(options, request(target)), { code: 'conflict', message: /1 certificates/ });
+  const before = await published();
   t.like(await revoke(options, request(target, { force: true, reasonCode: 'cACompromise' })), {
     denialId: null,
     count: 1,
   });
   const { ofRoot, ofIssuing } = await published();
-  t.is(ofIssuing.number, 1);
+  t.is(ofIssuing.number, before.ofIssuing.number);
   t.deepEqual(
     ofRoot.entries.map(({ serial, reason }) => [serial, reason]),
     [[serialHex(parseCertificate(issuing.stored.certificate).serial), 'cACompromise']],
