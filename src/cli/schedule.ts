@@ -1,4 +1,4 @@
-import { schedule } from 'node-cron';
+import { schedule, setLogger } from 'node-cron';
 import { pruneConsumers } from '../db/consumers.ts';
 import type { Database } from '../db/database.ts';
 import { ensurePartitions } from '../db/partitions.ts';
@@ -29,6 +29,7 @@ const FLEET = '30 * * * * *';
 /** Wakes what is to be done by the clock. Every replica wakes; Postgres decides who acts. */
 export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
   const { log, database } = options;
+  setLogger(cronLog(log));
   const lateness = new LatenessLog(log);
   const tasks = [
     schedule(LATENESS, () =>
@@ -87,6 +88,17 @@ function cronRotations(options: UpkeepOptions) {
       ),
     ];
   });
+}
+
+/** What node-cron says by itself, such as that a task still runs, which here is as it should be: not to the console. */
+function cronLog(log: Logger): Parameters<typeof setLogger>[0] {
+  const debug = (message: string | Error): void => log.debug({ said: String(message) }, 'node-cron');
+  return {
+    info: debug,
+    warn: debug,
+    debug,
+    error: (message, error) => log.error({ err: error ?? message }, 'node-cron failed'),
+  };
 }
 
 /** A failure is for the log: the next time may go better. */
