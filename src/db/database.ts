@@ -66,7 +66,8 @@ export class Database implements Queryable {
       stream: () => this.#socket(),
     });
     this.#pool.on('error', (error) =>
-      options.log.warn({ err: error }, 'an idle database connection was lost'),
+      // The driver's error has the whole connection with it.
+      options.log.warn({ reason: error.message }, 'an idle database connection was lost'),
     );
     // A connection in use reports its loss to the statement on it, and besides as an event that must be heard.
     this.#pool.on('connect', (client) => client.on('error', () => undefined));
