@@ -3,17 +3,18 @@ import { encodePem } from '../x509/pem.ts';
 import { ApiError } from './client.ts';
 import { conditionOf } from './condition.ts';
 import { type CertificateSigningRequest, claimOfCsr, csrOf, derOfCsr, ttlOfCsr } from './csr.ts';
-import { grantOfPod, type PodAuthority } from './pod-claim.ts';
+import { grantOfPod, type PodAuthority, withoutGrant } from './pod-claim.ts';
 import { Requests, type RequestsOptions } from './requests.ts';
 
-export interface SignerOptions extends PodAuthority, Pick<RequestsOptions<never>, 'onFailed' | 'random'> {
+export interface SignerOptions
+  extends PodAuthority,
+    Pick<RequestsOptions<never>, 'onFailed' | 'random' | 'now'> {
   readonly issue: Issue;
   /** Requests for others are not looked at. */
   readonly signerName: string;
   /** For grants that name none. */
   readonly defaultTtlSeconds: number;
   readonly backdateSeconds: number;
-  readonly now: () => number;
 }
 
 const PATH = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
@@ -24,13 +25,13 @@ const PATH = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
  * certificate is on record before it is in a request's status.
  */
 export function signCertificateRequests(options: SignerOptions): Requests<CertificateSigningRequest> {
-  const { client, signerName, onFailed, random } = options;
+  const { client, signerName, onFailed, random, now } = options;
   return new Requests({
     client,
     path: PATH,
     query: { fieldSelector: `spec.signerName=${signerName}` },
     view: csrOf,
-    answer: (request) => sign(request, options),
+    answer: (request, waited) => sign(request, waited, options),
     refuse: async (request, error) => {
       // A request that someone has approved can't be denied any more: it fails.
       const [type, subresource] = request.approved ? ['Failed', 'status'] : ['Denied', 'approval'];
@@ -38,11 +39,17 @@ export function signCertificateRequests(options: SignerOptions): Requests<Certif
     },
     onFailed,
     random,
+    now,
   });
 }
 
-async function sign(request: CertificateSigningRequest, options: SignerOptions): Promise<void> {
+async function sign(
+  request: CertificateSigningRequest,
+  waited: boolean,
+  options: SignerOptions,
+): Promise<'answered' | 'later'> {
   const csr = derOfCsr(request);
+  const claim = claimOfCsr(request);
   const { name, uid, username, extra } = request;
   const evidence = {
     kind: 'CertificateSigningRequest',
@@ -51,7 +58,10 @@ async function sign(request: CertificateSigningRequest, options: SignerOptions):
     username,
     credential_id: extra['authentication.kubernetes.io/credential-id']?.[0] ?? null,
   };
-  const { grant, attestation, node } = await grantOfPod(claimOfCsr(request), options, evidence);
+  const granted = await grantOfPod(claim, options, evidence);
+  if (granted === null && !waited) return 'later';
+  if (granted === null) throw withoutGrant(claim);
+  const { grant, attestation, node } = granted;
   const ttlSeconds = ttlOfCsr(request, grant.ttlSeconds ?? options.defaultTtlSeconds);
   const svid = await options.issue({
     csr,
@@ -73,6 +83,7 @@ async function sign(request: CertificateSigningRequest, options: SignerOptions):
   const current = await read(request, options);
   const status = { ...current.status, certificate: Buffer.from(chain).toString('base64') };
   await options.client.replace(`${PATH}/${name}/status`, { ...current, status });
+  return 'answered';
 }
 
 interface Stored {

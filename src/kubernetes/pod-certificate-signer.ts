@@ -8,7 +8,7 @@ import {
   podCertificateRequestOf,
   ttlOfPodCertificate,
 } from './pod-certificate.ts';
-import { grantOfPod } from './pod-claim.ts';
+import { grantOfPod, withoutGrant } from './pod-claim.ts';
 import { Requests } from './requests.ts';
 
 const GROUP = '/apis/certificates.k8s.io/v1beta1';
@@ -20,27 +20,35 @@ const REASONS: Readonly<Record<string, string>> = { key_unsupported: 'Unsupporte
  * sees to it that a node asks for its own only. Else as for CertificateSigningRequests.
  */
 export function signPodCertificates(options: SignerOptions): Requests<PodCertificateRequest> {
-  const { client, signerName, onFailed, random } = options;
+  const { client, signerName, onFailed, random, now } = options;
   return new Requests({
     client,
     path: `${GROUP}/podcertificaterequests`,
     query: { fieldSelector: `spec.signerName=${signerName}` },
     view: podCertificateRequestOf,
-    answer: (request) => sign(request, options),
+    answer: (request, waited) => sign(request, waited, options),
     refuse: (request, { code, message }) =>
       writeStatus(request, options, {
         conditions: [conditionOf('Denied', REASONS[code] ?? code, message, options.now())],
       }),
     onFailed,
     random,
+    now,
   });
 }
 
-async function sign(request: PodCertificateRequest, options: SignerOptions): Promise<void> {
+async function sign(
+  request: PodCertificateRequest,
+  waited: boolean,
+  options: SignerOptions,
+): Promise<'answered' | 'later'> {
   checkAnnotations(request);
   const { name, uid, claim, proof } = request;
   const evidence = { kind: 'PodCertificateRequest', name, uid };
-  const { grant, attestation, node } = await grantOfPod(claim, options, evidence);
+  const granted = await grantOfPod(claim, options, evidence);
+  if (granted === null && !waited) return 'later';
+  if (granted === null) throw withoutGrant(claim);
+  const { grant, attestation, node } = granted;
   const { defaultTtlSeconds, backdateSeconds } = options;
   const ttlSeconds = ttlOfPodCertificate(request, grant.ttlSeconds ?? defaultTtlSeconds, backdateSeconds);
   const svid = await options.issue({
@@ -58,6 +66,7 @@ async function sign(request: PodCertificateRequest, options: SignerOptions): Pro
     notAfter: timeOf(svid.notAfter),
     beginRefreshAt: timeOf(beginRefresh),
   });
+  return 'answered';
 }
 
 async function writeStatus(

@@ -28,24 +28,22 @@ export interface PodGrant {
 }
 
 /**
- * The identity of the pod that is claimed: the first that the entries grant it, as for any caller. The pod is asked
- * for anew, so that one which is gone, or another of its name, gets nothing. `request` goes on record as evidence.
+ * The identity of the pod that is claimed: the first that the entries grant it, as for any caller; null where none
+ * does. The pod is asked for anew, so that one which is gone, or another of its name, gets nothing. `request` goes on
+ * record as evidence.
  * Throws `permission_denied`, saying why; what the API server answers when it can't tell (`unavailable`…).
  */
 export async function grantOfPod(
   claim: PodClaim,
   { client, authorize }: PodAuthority,
   request: Readonly<Record<string, unknown>>,
-): Promise<PodGrant> {
+): Promise<PodGrant | null> {
   const pod = await readPod(claim, client);
   const fault = faultOf(claim, pod);
   if (fault !== null || pod === null || pod.node === null) throw denied(fault ?? 'it is on no node yet');
   const selectors = selectorsOfPod(pod);
   const [grant] = authorize(selectors);
-  if (grant === undefined)
-    throw denied(
-      `no registration entry grants an identity to the pod ${pod.namespace}/${pod.name} of service account ${pod.serviceAccount}`,
-    );
+  if (grant === undefined) return null;
   const { namespace, name, uid, serviceAccount: service_account, node } = pod;
   const evidence = { kubernetes: { namespace, pod: name, pod_uid: uid, service_account, node, request } };
   return { grant, attestation: { instance: `pod:${uid}`, selectors, evidence }, node };
@@ -71,6 +69,13 @@ export function faultOf(claim: PodClaim, pod: Pod | null): string | null {
   if (claim.node !== null && pod.node !== claim.node)
     return `${named} is on node ${pod.node}, not ${claim.node}`;
   return pod.ended ? `${named} has ended` : null;
+}
+
+/** The refusal of a pod for which there is no grant. */
+export function withoutGrant({ namespace, podName, serviceAccount }: PodClaim): CarnetError {
+  return denied(
+    `no registration entry grants an identity to the pod ${namespace}/${podName} of service account ${serviceAccount}`,
+  );
 }
 
 function denied(why: string): CarnetError {

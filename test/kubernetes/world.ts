@@ -19,6 +19,8 @@ export interface World {
   readonly cluster: Cluster;
   /** What the API server saw: one event a line, of metadata only. */
   readonly auditLog: string;
+  /** A file: of the server's own service account. */
+  readonly serverKubeconfig: string;
   start(...flags: string[]): Promise<CarnetProcess>;
   /** An object's current state, or null where there is none. */
   find(kind: string, name: string, namespace?: string): Promise<Found | null>;
@@ -87,7 +89,7 @@ export async function startWorld(): Promise<World> {
   const cluster = await startCluster();
   const carnets: CarnetProcess[] = [];
   await prepare(cluster);
-  const kubeconfig = await serverKubeconfig(cluster, directory);
+  const kubeconfig = await kubeconfigOfServer(cluster, directory);
 
   const find = async (kind: string, name: string, namespace = 'default'): Promise<Found | null> => {
     const text = await cluster.kubectl(
@@ -105,6 +107,7 @@ export async function startWorld(): Promise<World> {
   return {
     cluster,
     auditLog,
+    serverKubeconfig: kubeconfig,
     start: async (...flags) => {
       const carnet = await startCarnet(
         ['--no-agent', '--database-url', database.url, '--kubernetes', kubeconfig, ...flags],
@@ -234,7 +237,7 @@ async function prepare(cluster: Cluster): Promise<void> {
 }
 
 /** Of the server's own service account. */
-async function serverKubeconfig(cluster: Cluster, directory: string): Promise<string> {
+async function kubeconfigOfServer(cluster: Cluster, directory: string): Promise<string> {
   const token = await cluster.kubectl('create', 'token', 'carnet-server', '-n', 'carnet', '--duration', '1h');
   const path = join(directory, 'server.kubeconfig');
   writeFileSync(path, stringify(kubeconfigOf(cluster, { token: token.trim() })), { mode: 0o600 });
