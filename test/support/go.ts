@@ -1,0 +1,26 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+const CACHE = resolve(import.meta.dirname, '../../node_modules/.cache/carnet-test-go');
+/** Modules are fetched and compiled: a minute on two cores the first time, a second afterwards. */
+const BUILD_TIMEOUT_MS = 600_000;
+
+/** Whether this machine has Go at all; its tests are left out where it has not. */
+export function hasGo(): boolean {
+  return spawnSync('go', ['version'], { stdio: 'ignore' }).status === 0;
+}
+
+/** Builds the Go program in a directory, by its go.sum, and returns the executable's path. */
+export function buildGo(directory: string, name: string): string {
+  mkdirSync(CACHE, { recursive: true });
+  const executable = join(CACHE, name);
+  const { status, error, stderr } = spawnSync('go', ['build', '-mod=readonly', '-o', executable, '.'], {
+    cwd: directory,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    encoding: 'utf8',
+    timeout: BUILD_TIMEOUT_MS,
+  });
+  if (status !== 0) throw new Error(`${directory} does not build: ${error?.message ?? stderr.slice(-2000)}`);
+  return executable;
+}
