@@ -20,13 +20,48 @@ export interface Bearer {
 /** The part of a denial that says whom it refuses. */
 export type DenialScope = Pick<Denial, 'identity' | 'instance' | 'node' | 'liftedAt'>;
 
-/** The denial that forbids it; undefined where none does. */
+/**
+ * A denial that forbids it; undefined where none does. A list is looked through once, however often it is asked of:
+ * it must not change. Denials are never dropped by themselves: whether an instance still runs somewhere nobody can
+ * tell for certain, and one that was revoked must not come back because its certificates have ended.
+ */
 export function denialOf<D extends DenialScope>(denials: readonly D[], bearer: Bearer): D | undefined {
-  return denials.find(
-    ({ identity, instance, node, liftedAt }) =>
-      liftedAt === null &&
-      (identity === null || identity === bearer.identity) &&
-      (instance === null || instance === bearer.instance) &&
-      (node === null || node === bearer.node),
-  );
+  const index = indexOf(denials);
+  for (const name of NAMES) {
+    const named = bearer[name];
+    const found = named === null ? undefined : index[name].get(named)?.find((denial) => fits(denial, bearer));
+    if (found !== undefined) return found as D;
+  }
+  return undefined;
+}
+
+/** From the one that fewest bearers share on. */
+const NAMES = ['instance', 'identity', 'node'] as const;
+
+/** Denials in force, each under the first of its names. */
+type Index = Readonly<Record<(typeof NAMES)[number], ReadonlyMap<string, readonly DenialScope[]>>>;
+
+const indexes = new WeakMap<readonly DenialScope[], Index>();
+
+function indexOf(denials: readonly DenialScope[]): Index {
+  const known = indexes.get(denials);
+  if (known !== undefined) return known;
+  const index = { instance: new Map(), identity: new Map(), node: new Map() } as Record<
+    (typeof NAMES)[number],
+    Map<string, DenialScope[]>
+  >;
+  for (const denial of denials) {
+    const name = NAMES.find((one) => denial[one] !== null);
+    const named = name === undefined ? null : denial[name];
+    if (name === undefined || named === null || denial.liftedAt !== null) continue;
+    const others = index[name].get(named);
+    if (others === undefined) index[name].set(named, [denial]);
+    else others.push(denial);
+  }
+  indexes.set(denials, index);
+  return index;
+}
+
+function fits(denial: DenialScope, bearer: Bearer): boolean {
+  return NAMES.every((name) => denial[name] === null || denial[name] === bearer[name]);
 }
