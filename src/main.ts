@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { agentCommand } from './cli/agent.ts';
 import { agentsCommand } from './cli/agents.ts';
+import { attestCommand } from './cli/attest.ts';
 import { auditCommand } from './cli/audit.ts';
 import { databaseCommand } from './cli/db.ts';
 import { doctorCommand } from './cli/doctor.ts';
@@ -27,6 +28,7 @@ const program = new Command('carnet')
   .addCommand(agentCommand())
   .addCommand(fetchCommand())
   .addCommand(entryCommand())
+  .addCommand(attestCommand())
   .addCommand(federationCommand())
   .addCommand(proxiesCommand())
   .addCommand(rootCommand())
