@@ -8,6 +8,8 @@ export interface EnvoyOptions {
   readonly admin: Address | { readonly path: string };
   /** State of the world, or only what changed. */
   readonly apiType: 'GRPC' | 'DELTA_GRPC';
+  /** Peers may be of other trust domains: each is verified by its own. By default all are of the agent's. */
+  readonly federated?: boolean;
   readonly inbound: EnvoyInbound | null;
   readonly outbound: readonly EnvoyOutbound[];
 }
@@ -126,7 +128,10 @@ function commonTls(options: EnvoyOptions, peers: readonly string[]): Json {
           matcher: peer.endsWith('/') ? { prefix: peer } : { exact: peer },
         })),
       },
-      validation_context_sds_secret_config: { name: 'ROOTCA', sds_config: sdsConfig },
+      validation_context_sds_secret_config: {
+        name: options.federated === true ? 'ALL' : 'ROOTCA',
+        sds_config: sdsConfig,
+      },
     },
   };
 }

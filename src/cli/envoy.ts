@@ -13,6 +13,7 @@ interface Flags {
   readonly nodeId: string;
   readonly admin: string;
   readonly delta?: boolean;
+  readonly federated?: boolean;
   readonly trustDomain: string;
   readonly listen?: string;
   readonly app?: string;
@@ -47,6 +48,7 @@ export function envoyCommand(): Command {
       '127.0.0.1:9901',
     )
     .option('--delta', 'delta xDS instead of state of the world')
+    .option('--federated', 'peers may be of other trust domains that the entry federates with')
     .option(
       '--trust-domain <NAME>',
       'trust domain of the peers',
@@ -93,6 +95,7 @@ function optionsOf(flags: Flags): Parameters<typeof envoyBootstrap>[0] {
     nodeId: flags.nodeId,
     admin: flags.admin.startsWith('/') ? { path: flags.admin } : parseAddress(flags.admin),
     apiType: flags.delta === true ? 'DELTA_GRPC' : 'GRPC',
+    federated: flags.federated === true,
     inbound: inbound && { listen: inbound[0], app: inbound[1], peers: peersOf(flags.allow) },
     outbound:
       outbound === null
