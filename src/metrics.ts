@@ -26,6 +26,12 @@ export function createMetrics() {
     labelNames: L[] = [],
   ) => new Histogram<L>({ name, help, labelNames, buckets, registers: [registry] });
   const updates: (() => void)[] = [];
+  const leafExpirySecondsMin = gauge(
+    'carnet_leaf_expiry_seconds_min',
+    'Seconds until the first of the leaves in use ends; no sample while none is. Alert well before 0.',
+  );
+  // It would begin at 0, which alerts.
+  leafExpirySecondsMin.remove();
 
   return {
     issuances: counter(
@@ -66,10 +72,7 @@ export function createMetrics() {
       'carnet_leaf_renewal_failures_total',
       'Renewals of a leaf that failed and will be tried again.',
     ),
-    leafExpirySecondsMin: gauge(
-      'carnet_leaf_expiry_seconds_min',
-      'Seconds until the first of the leaves in use ends. Alert well before 0.',
-    ),
+    leafExpirySecondsMin,
     agentSessions: gauge('carnet_agent_sessions', "Sessions of other nodes' agents with this server."),
     agentsWaiting: gauge(
       'carnet_agents_waiting',

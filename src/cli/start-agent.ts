@@ -176,7 +176,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   }, TICK_MS);
   metrics.beforeScrape(() => {
     const soonest = instances.soonestExpiry();
-    metrics.leafExpirySecondsMin.set(soonest === null ? Number.NaN : (soonest - clock()) / 1000);
+    // Without a sample nothing is alerted on where nobody is connected; NaN compares as it likes.
+    if (soonest === null) metrics.leafExpirySecondsMin.remove();
+    else metrics.leafExpirySecondsMin.set((soonest - clock()) / 1000);
   });
   return {
     instances,

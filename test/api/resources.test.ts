@@ -376,4 +376,5 @@ test('metrics count requests by route and status, and take states just before th
     'carnet_database_up',
   ])
     t.true(text.includes(`# TYPE ${name} `), name);
+  t.notRegex(text, /^carnet_leaf_expiry_seconds_min /m, 'nobody is connected');
 });
