@@ -202,7 +202,6 @@ function peerCluster(options: EnvoyOptions, outbound: EnvoyOutbound): Json {
 function cluster(name: string, address: Address, transportSocket: Json | null): JsonObject {
   return {
     name,
-    connect_timeout: '1s',
     type: 'STRICT_DNS',
     load_assignment: {
       cluster_name: name,
