@@ -81,7 +81,7 @@ export class PostgresFleetStore implements FleetStore {
     const rows = await this.#database.query<UnreportedRow>(
       `SELECT issuance.instance, identity, encode(serial, 'hex') AS serial, authority_id, not_after
        FROM consumer JOIN issuance ON issuance.instance = consumer.instance AND recorded_at >= updated_at
-       WHERE agent = $1 AND NOT gone AND not_after > now()
+       WHERE agent = $1 AND NOT gone AND profile = 'x509-svid' AND not_after > now()
        UNION ALL
        SELECT instance, identity, encode(serial, 'hex'), authority_id, not_after FROM issuance
        WHERE node = $2 AND profile = 'x509-svid' AND not_after > now() AND recorded_at < now() - interval '1 second'

@@ -56,7 +56,7 @@ export async function liftDenial(tx: Queryable, id: number): Promise<void> {
 /**
  * Revokes all that fits a denial, is still valid and isn't revoked yet. Issuances under way are waited for, and what
  * comes after them finds the denial (migration 0002): so when this transaction is over, nothing that fits is left,
- * in any replica. Read by (not_after), whatever the history's size.
+ * in any replica. A token is in no CRL: it ends within minutes. Read by (not_after), whatever the history's size.
  */
 export async function revokeMatching(
   tx: Queryable,
@@ -71,7 +71,7 @@ export async function revokeMatching(
        AND (denial.identity IS NULL OR denial.identity = issuance.identity)
        AND (denial.instance IS NULL OR denial.instance = issuance.instance)
        AND (denial.node IS NULL OR denial.node = issuance.node)
-     WHERE not_after > now() AND issuance.instance IS NOT NULL
+     WHERE not_after > now() AND issuance.instance IS NOT NULL AND profile <> 'jwt-svid'
      ON CONFLICT (serial) DO NOTHING RETURNING authority_id`,
     [denialId, reasonCode],
   );

@@ -5,30 +5,38 @@ import type { Claims, ClaimValue } from '../gen/workload.ts';
 const MAX_DEPTH = 16;
 
 /** Claims, a JSON object, as the google.protobuf.Struct of a ValidateJWTSVIDResponse. Throws `invalid_argument`. */
-export function encodeClaims(claims: Readonly<Record<string, unknown>>, depth = 0): Claims {
+export function encodeClaims(claims: Readonly<Record<string, unknown>>): Claims {
+  return encodeObject(claims, 0);
+}
+
+function encodeObject(object: Readonly<Record<string, unknown>>, depth: number): Claims {
+  const fields = Object.entries(object).map(
+    ([name, value]) => [name, encodeValue(value, depth + 1)] as const,
+  );
+  return { fields: new Map(fields) };
+}
+
+function encodeValue(value: unknown, depth: number): ClaimValue {
   if (depth > MAX_DEPTH)
     throw new CarnetError(
       'invalid_argument',
       `the claims of the JWT-SVID are nested deeper than ${MAX_DEPTH}`,
     );
-  const fields = Object.entries(claims).map(([name, value]) => [name, encodeValue(value, depth)] as const);
-  return { fields: new Map(fields) };
-}
-
-function encodeValue(value: unknown, depth: number): ClaimValue {
-  if (typeof value === 'string') return { kind: { $case: 'stringValue', value } };
-  if (typeof value === 'number') return { kind: { $case: 'numberValue', value } };
-  if (typeof value === 'boolean') return { kind: { $case: 'boolValue', value } };
+  switch (typeof value) {
+    case 'string':
+      return { kind: { $case: 'stringValue', value } };
+    case 'number':
+      return { kind: { $case: 'numberValue', value } };
+    case 'boolean':
+      return { kind: { $case: 'boolValue', value } };
+  }
+  if (value === null || value === undefined) return { kind: { $case: 'nullValue', value: 0 } };
   if (Array.isArray(value)) {
-    if (depth > MAX_DEPTH) return { kind: { $case: 'nullValue', value: 0 } };
     const values = value.map((item) => encodeValue(item, depth + 1));
     return { kind: { $case: 'listValue', value: { values } } };
   }
-  if (typeof value === 'object' && value !== null)
-    return {
-      kind: { $case: 'structValue', value: encodeClaims(value as Record<string, unknown>, depth + 1) },
-    };
-  return { kind: { $case: 'nullValue', value: 0 } };
+  const structValue = encodeObject(value as Record<string, unknown>, depth);
+  return { kind: { $case: 'structValue', value: structValue } };
 }
 
 /** The JSON object that a google.protobuf.Struct stands for. */

@@ -68,6 +68,9 @@ export interface WorkloadApi {
 /** Workload Endpoint §3.1: it is what a browser that was tricked, or a proxy, does not send. */
 const SECURITY_HEADER = 'workload.spiffe.io';
 
+/** Stands for bytes that are no message of the method's type. */
+const UNREADABLE = {};
+
 /** The generated definition, but requests may not decode: grpc-js would call that our own failure. */
 const DEFINITION = Object.fromEntries(
   Object.entries(SERVICE).map(([name, method]) => [
@@ -98,7 +101,7 @@ export function addWorkloadApi(server: Server, options: WorkloadApiOptions): Wor
 }
 
 type StreamCall = ServerWritableStream<unknown, unknown>;
-type UnaryCall<Request> = ServerUnaryCall<Request | null, unknown>;
+type UnaryCall<Request> = ServerUnaryCall<Request, unknown>;
 
 class Service implements WorkloadApi {
   readonly #options: WorkloadApiOptions;
@@ -156,7 +159,7 @@ class Service implements WorkloadApi {
     try {
       const { caller, leave } = this.#admit(call);
       try {
-        answer(null, await work(caller, call.request as Request));
+        answer(null, await work(caller, call.request));
       } finally {
         leave();
       }
@@ -197,7 +200,7 @@ class Service implements WorkloadApi {
     leave: () => void;
   } {
     checkHeader(call.metadata);
-    if (call.request === null)
+    if (call.request === UNREADABLE)
       throw new CarnetError('invalid_argument', 'the request is not a valid message');
     if (this.#closed) throw stopping();
     const caller = this.#options.callerOf(call as unknown as WorkloadCall);
@@ -231,11 +234,10 @@ function stopping(): CarnetError {
   return new CarnetError('shutting_down', 'the agent is stopping: connect again later');
 }
 
-/** Null where the bytes are no message of this type. */
-function decoded<T>(decode: (bytes: Buffer) => T, bytes: Buffer): T | null {
+function decoded<T>(decode: (bytes: Buffer) => T, bytes: Buffer): T | typeof UNREADABLE {
   try {
     return decode(bytes);
   } catch {
-    return null;
+    return UNREADABLE;
   }
 }

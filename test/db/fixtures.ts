@@ -17,7 +17,7 @@ export function openDatabase(
 export function issuance(fields: Partial<Issuance> = {}): Issuance {
   return {
     serial: randomBytes(16).toString('hex'),
-    profile: 'workload',
+    profile: 'x509-svid',
     identity: 'spiffe://carnet.local/web',
     dnsNames: ['web.internal'],
     notBefore: new Date('2026-03-01T00:00:00.000Z'),
