@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { ReviewToken } from '../attestation/node/service-account-token.ts';
+import type { ReviewToken } from '../attestation/node/bound-token.ts';
 import { CarnetError, isRetryable } from '../errors.ts';
 import type { KubernetesClient } from './client.ts';
 

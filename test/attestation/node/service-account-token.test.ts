@@ -1,9 +1,9 @@
 import test, { type ExecutionContext } from 'ava';
 import type { JWTPayload } from 'jose';
+import type { TokenReview } from '../../../src/attestation/node/bound-token.ts';
 import {
   type Cluster,
   createServiceAccountAttestor,
-  type TokenReview,
 } from '../../../src/attestation/node/service-account-token.ts';
 import { keysAt } from '../../../src/attestation/node/token-keys.ts';
 import { AUDIENCE, Issuer, neverAsked } from './issuer.ts';
