@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
+import type { SigningAuthority } from '../../src/ca/authority.ts';
 import { createIssuing, createRoot } from '../../src/ca/create-authority.ts';
+import { nextCrl } from '../../src/ca/crl.ts';
 import { X509_SVID } from '../../src/ca/profile.ts';
 import { leafIssuer } from '../../src/ca/sign-leaf.ts';
 import type { EndpointIdentity } from '../../src/federation/serve-bundle.ts';
 import { encodeBundle } from '../../src/identity/bundle-document.ts';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import type { TrustBundle } from '../../src/identity/trust-bundle.ts';
+import type { CrlEntry } from '../../src/x509/crl.ts';
 import { encodeCertificate, encodeTbs } from '../../src/x509/leaf.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import { SERIAL_BYTES } from '../../src/x509/serial.ts';
@@ -18,11 +21,14 @@ export interface Domain {
   readonly bundle: TrustBundle;
   /** As it would be published. */
   document(fields?: { sequence?: number; hint?: number }): string;
+  /** Of the issuing CA, with these serials revoked, and of the root; PEM. */
+  crls(revoked: readonly string[]): Promise<{ issuing: string; root: string }>;
   /** A leaf of any identity, also of other trust domains: past our lint, which would refuse those. */
   leaf(spiffeId: string, dnsNames?: readonly string[]): Promise<EndpointIdentity & { serial: string }>;
 }
 
 const LEAF_MS = 3_600_000;
+const BACKDATE_SECONDS = 30;
 
 export async function createDomain(name: string): Promise<Domain> {
   const trustDomain = parseTrustDomain(name);
@@ -42,6 +48,16 @@ export async function createDomain(name: string): Promise<Domain> {
     bundle,
     document: ({ sequence = 1, hint = 300 } = {}) =>
       JSON.stringify(encodeBundle({ ...bundle, sequence }, hint)),
+    crls: async (revoked) => {
+      const entries = revoked.map((serial) => ({
+        serial,
+        revokedAt: new Date(),
+        reason: 'keyCompromise' as const,
+      }));
+      const pem = async (authority: SigningAuthority, revoking: readonly CrlEntry[]): Promise<string> =>
+        encodePem('X509 CRL', (await nextCrl(authority, null, revoking, Date.now(), BACKDATE_SECONDS)).crl);
+      return { issuing: await pem(issuing.signing, entries), root: await pem(root.signing, []) };
+    },
     leaf: async (spiffeId, dnsNames = []) => {
       const keys = generateKeys('ec-p256');
       const serial = randomBytes(SERIAL_BYTES);
