@@ -31,7 +31,7 @@ export interface Cluster {
   kubectl(...args: string[]): Promise<string>;
   /** `kubectl apply` of one object or many; server-side, so that it can be said again. */
   apply(...objects: object[]): Promise<void>;
-  /** Stops it and removes all that it wrote. */
+  /** Stops it and removes all that it wrote; nothing where that was done. */
   down(): Promise<void>;
 }
 
@@ -66,6 +66,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     SA_KEY: options.tokenKey ?? 'rsa',
   };
   const down = async (): Promise<void> => {
+    if (!existsSync(state)) return;
     await run(join(SCRIPTS, 'down.sh'), [state], { env, timeout: COMMAND_TIMEOUT_MS });
     rmSync(state, { recursive: true, force: true, maxRetries: 5 });
   };
