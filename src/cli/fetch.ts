@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Command } from 'commander';
 import { CarnetError } from '../errors.ts';
 import { agentSocketOf, agentSocketOption } from './agent-socket.ts';
+import { LatestDelivery } from './deliver-latest.ts';
 import { describeIdentity, type Identity, type IdentityDescription, identityOf } from './identity.ts';
 import { writeIdentity } from './write-identity.ts';
 
@@ -61,7 +62,8 @@ async function fetchOnce(flags: Flags, timeoutMs: number): Promise<void> {
     const identity = identityOf(await client.fetch([flags.identity, BUNDLE], timeoutMs));
     if (identity === null)
       throw new CarnetError('unavailable', 'the agent sent no certificate: try again, or see its log');
-    await deliver(identity, flags);
+    await store(identity, flags);
+    await announce(identity, flags);
   } finally {
     client.close();
   }
@@ -74,19 +76,13 @@ async function watch(flags: Flags): Promise<void> {
   const client = await connect(flags);
   let retries = 0;
   let lastPem = '';
-  /** One delivery at a time; of what comes meanwhile only the latest is kept. */
-  let latest: Identity | null = null;
-  let delivering: Promise<void> = Promise.resolve();
-  const onIdentity = (identity: Identity): void => {
-    const waiting = latest !== null;
-    latest = identity;
-    if (waiting) return;
-    delivering = delivering.then(async () => {
-      const next = latest;
-      latest = null;
-      if (next !== null) await deliver(next, flags).catch((error: unknown) => say(messageOf(error)));
-    });
-  };
+  const delivery = new LatestDelivery<Identity>({
+    store: (identity) => store(identity, flags),
+    announce: (identity) => announce(identity, flags).catch((error: unknown) => say(messageOf(error))),
+    onFailed: (error) => say(`${messageOf(error)}; trying again`),
+    signal: interrupted.signal,
+    random: Math.random,
+  });
   try {
     while (!interrupted.signal.aborted) {
       try {
@@ -97,7 +93,7 @@ async function watch(flags: Flags): Promise<void> {
             const identity = identityOf(secrets);
             if (identity === null) return say('connected; waiting for an identity');
             const pem = identity.svidPem + identity.bundlePem;
-            if (pem !== lastPem) onIdentity(identity);
+            if (pem !== lastPem) delivery.push(identity);
             lastPem = pem;
           },
           interrupted.signal,
@@ -111,7 +107,7 @@ async function watch(flags: Flags): Promise<void> {
         () => undefined,
       );
     }
-    await delivering;
+    await delivery.settled();
   } finally {
     client.close();
   }
@@ -122,8 +118,11 @@ async function connect(flags: Flags) {
   return new SdsClient(resolve(agentSocketOf(flags)), `carnet-fetch-${process.pid}`);
 }
 
-async function deliver(identity: Identity, flags: Flags): Promise<void> {
+async function store(identity: Identity, flags: Flags): Promise<void> {
   if (flags.write !== undefined) await writeIdentity(resolve(flags.write), identity, Date.now());
+}
+
+async function announce(identity: Identity, flags: Flags): Promise<void> {
   const description = describeIdentity(identity);
   process.stdout.write(
     flags.json === true ? `${JSON.stringify(description)}\n` : tell(description, flags.watch === true),

@@ -8,7 +8,8 @@ const GENERATION = /^\.generation-\d+$/;
 /**
  * Writes `svid.pem`, `svid.key` (mode 0600) and `bundle.pem` into `directory`, which is made if need be. The
  * three are links into one generation behind one link, which is replaced by a rename: whoever opens them sees a
- * key that fits its certificate, the old or the new, also after a crash between any two steps.
+ * key that fits its certificate, the old or the new, also after a crash between any two steps. What could not be
+ * written whole is removed.
  */
 export async function writeIdentity(directory: string, identity: Identity, now: number): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o755 });
@@ -19,7 +20,12 @@ export async function writeIdentity(directory: string, identity: Identity, now: 
     ['svid.key', identity.keyPem, 0o600],
     ['bundle.pem', identity.bundlePem, 0o644],
   ] as const;
-  for (const [name, text, mode] of files) await writeSynced(join(directory, generation, name), text, mode);
+  try {
+    for (const [name, text, mode] of files) await writeSynced(join(directory, generation, name), text, mode);
+  } catch (error) {
+    await rm(join(directory, generation), { recursive: true, force: true });
+    throw error;
+  }
   await replaceLink(join(directory, CURRENT), generation);
   for (const [name] of files) await replaceLink(join(directory, name), join(CURRENT, name));
   await removeOldGenerations(directory, generation);
