@@ -9,7 +9,9 @@ import {
   type Claim,
   NodeAttestationService,
 } from '../../gen/carnet/agent/v1/agent.ts';
+import { type Decoded, decoderOf } from '../../grpc/decoded.ts';
 import { statusWithCode } from '../../grpc/error-code.ts';
+import { MessageReader } from '../../grpc/message-reader.ts';
 import { resetIfKept } from '../../grpc/reset.ts';
 import { parseSelector, selectorParts } from '../../identity/selector.ts';
 import { parseCsr } from '../../x509/csr.ts';
@@ -44,24 +46,14 @@ const NODE_RATE = { perSecond: 0.1, burst: 20 };
 /** Of one address, whatever it claims: behind one there may be a whole fleet. */
 const ADDRESS_RATE = { perSecond: 100, burst: 1000 };
 
-type AttestCall = ServerDuplexStream<AttestRequest | null, AttestResponse>;
+type Messages = MessageReader<Decoded<AttestRequest>>;
+type AttestCall = ServerDuplexStream<Decoded<AttestRequest>, AttestResponse>;
 
 /** Adds the service by which a node that has nothing yet becomes an agent. */
 export function addAttestService(options: AttestServiceOptions): void {
   const service = new AttestService(options);
   options.listener.addService(
-    {
-      attest: {
-        ...NodeAttestationService.attest,
-        requestDeserialize: (bytes: Buffer) => {
-          try {
-            return AttestRequest.decode(bytes);
-          } catch {
-            return null;
-          }
-        },
-      },
-    },
+    { attest: { ...NodeAttestationService.attest, requestDeserialize: decoderOf(AttestRequest) } },
     { attest: (call: AttestCall) => void service.attest(call) },
   );
 }
@@ -112,7 +104,7 @@ class AttestService {
       throw new CarnetError('overloaded', `${MAX_AT_ONCE} nodes are being attested: try again in a moment`);
     if (this.#addressRate.take(address) > 0)
       throw new CarnetError('rate_limited', `too many attestations from ${address}: try again in a moment`);
-    const messages = call[Symbol.asyncIterator]() as AsyncIterator<AttestRequest | null>;
+    const messages = new MessageReader<Decoded<AttestRequest>>(call);
     const claim = await readClaim(messages);
     // Before anything is used up: the key that will be certified.
     await parseCsr(claim.csr);
@@ -152,7 +144,7 @@ class AttestService {
   }
 }
 
-async function readClaim(messages: AsyncIterator<AttestRequest | null>): Promise<Claim> {
+async function readClaim(messages: Messages): Promise<Claim> {
   const step = await nextStep(messages);
   if (step?.$case !== 'claim') throw new CarnetError('invalid_argument', 'the first message must be a claim');
   if (step.value.payload.length > MAX_PAYLOAD_BYTES)
@@ -161,10 +153,7 @@ async function readClaim(messages: AsyncIterator<AttestRequest | null>): Promise
 }
 
 /** Sends a challenge and waits for its answer; so many times, and never two at once. */
-function challengeOn(
-  call: AttestCall,
-  messages: AsyncIterator<AttestRequest | null>,
-): (question: Uint8Array) => Promise<Uint8Array> {
+function challengeOn(call: AttestCall, messages: Messages): (question: Uint8Array) => Promise<Uint8Array> {
   let asked = 0;
   return async (question) => {
     if (++asked > MAX_CHALLENGES) throw new Error(`a method asks more than ${MAX_CHALLENGES} times`);
@@ -178,12 +167,13 @@ function challengeOn(
   };
 }
 
-async function nextStep(messages: AsyncIterator<AttestRequest | null>): Promise<AttestRequest['step']> {
-  const { value, done } = await messages.next();
-  if (done === true)
+async function nextStep(messages: Messages): Promise<AttestRequest['step']> {
+  const next = await messages.next();
+  if (next === undefined)
     throw new CarnetError('invalid_argument', 'the agent ended the call before it was attested');
-  if (value === null) throw new CarnetError('invalid_argument', 'a message is not a valid AttestRequest');
-  return value.step;
+  if (next.message === null)
+    throw new CarnetError('invalid_argument', 'a message is not a valid AttestRequest');
+  return next.message.step;
 }
 
 /** What a method found, in the forms that all of Carnet relies on. */

@@ -1,4 +1,3 @@
-import type { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js';
 import { RateLimit } from '../../api/rate-limit.ts';
 import type { Issue } from '../../ca/issue-request.ts';
@@ -17,6 +16,7 @@ import {
   type ReportFleetResponse,
   SessionRequest,
 } from '../../gen/carnet/agent/v1/agent.ts';
+import { type Decoded, decoderOf } from '../../grpc/decoded.ts';
 import { statusWithCode } from '../../grpc/error-code.ts';
 import { resetIfKept } from '../../grpc/reset.ts';
 import type { TrustDomain } from '../../identity/spiffe-id.ts';
@@ -60,19 +60,18 @@ const REPORTS = { perSecond: 20, burst: 200 };
 export function addLinkService(options: LinkServiceOptions): void {
   const { listener, sessionService, issueService } = options;
   const link = new LinkService(options);
-  const requestless = (bytes: Buffer): Buffer => bytes;
   listener.addService(
     {
       session: {
         ...DEFINITION.session,
-        requestDeserialize: decoder(SessionRequest),
-        responseSerialize: requestless,
+        requestDeserialize: decoderOf(SessionRequest),
+        responseSerialize: (bytes: Buffer) => bytes,
       },
-      issue: { ...DEFINITION.issue, requestDeserialize: decoder(IssueRequest) },
-      issueJwt: { ...DEFINITION.issueJwt, requestDeserialize: decoder(IssueJwtRequest) },
-      renew: { ...DEFINITION.renew, requestDeserialize: decoder(RenewRequest) },
-      loadFleet: { ...DEFINITION.loadFleet, requestDeserialize: decoder(LoadFleetRequest) },
-      reportFleet: { ...DEFINITION.reportFleet, requestDeserialize: decoder(ReportFleetRequest) },
+      issue: { ...DEFINITION.issue, requestDeserialize: decoderOf(IssueRequest) },
+      issueJwt: { ...DEFINITION.issueJwt, requestDeserialize: decoderOf(IssueJwtRequest) },
+      renew: { ...DEFINITION.renew, requestDeserialize: decoderOf(RenewRequest) },
+      loadFleet: { ...DEFINITION.loadFleet, requestDeserialize: decoderOf(LoadFleetRequest) },
+      reportFleet: { ...DEFINITION.reportFleet, requestDeserialize: decoderOf(ReportFleetRequest) },
     },
     {
       session: (call: SessionCall) => sessionService.serve(call),
@@ -104,7 +103,7 @@ class LinkService {
 
   /** A call that an agent may make on the connection of its session. */
   unary<Q, A>(what: string, handle: (agent: AdmittedAgent, request: Q) => Promise<A>) {
-    return (call: ServerUnaryCall<Q | null, A>, answer: sendUnaryData<A>): void => {
+    return (call: ServerUnaryCall<Decoded<Q>, A>, answer: sendUnaryData<A>): void => {
       void this.#answer(call, what, handle).then(
         (response) => answer(null, response),
         (error) => answer(statusWithCode(error, error instanceof TooFast ? error.retryAfterMs : null)),
@@ -138,7 +137,7 @@ class LinkService {
   }
 
   async #answer<Q, A>(
-    call: ServerUnaryCall<Q | null, A>,
+    call: ServerUnaryCall<Decoded<Q>, A>,
     what: string,
     handle: (agent: AdmittedAgent, request: Q) => Promise<A>,
   ): Promise<A> {
@@ -149,9 +148,10 @@ class LinkService {
       const agent = await gate.admit(call);
       node = agent.node;
       sessions.check(agent);
-      if (call.request === null)
+      const { message } = call.request;
+      if (message === null)
         throw new CarnetError('invalid_argument', `the request is not a valid ${what}Request`);
-      return await handle(agent, call.request);
+      return await handle(agent, message);
     } catch (error) {
       refusals.add({ error, node, address, what });
       throw error;
@@ -170,15 +170,4 @@ function parseSocket(socket: string): string {
   if (socket === '' || Buffer.byteLength(socket) > LINK_LIMITS.socketBytes || /\p{Cc}/u.test(socket))
     throw new CarnetError('invalid_argument', 'the socket has no proper name');
   return socket;
-}
-
-/** Null where the bytes are no message of this type: grpc-js would call that our own failure. */
-function decoder<T>(type: { decode(input: BinaryReader | Uint8Array): T }): (bytes: Buffer) => T | null {
-  return (bytes) => {
-    try {
-      return type.decode(bytes);
-    } catch {
-      return null;
-    }
-  };
 }

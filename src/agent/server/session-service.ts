@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CarnetError, errorCodeOf } from '../../errors.ts';
 import type { Hello, SessionRequest } from '../../gen/carnet/agent/v1/agent.ts';
+import type { Decoded } from '../../grpc/decoded.ts';
 import { statusWithCode } from '../../grpc/error-code.ts';
+import { MessageReader } from '../../grpc/message-reader.ts';
 import { resetIfKept } from '../../grpc/reset.ts';
 import type { Logger } from '../../log.ts';
 import { LINK_LIMITS } from '../link-limits.ts';
@@ -79,7 +81,7 @@ export class SessionService {
     let agent: AdmittedAgent | null = null;
     try {
       agent = await gate.admit(call);
-      const messages = call[Symbol.asyncIterator]() as AsyncIterator<SessionRequest | null>;
+      const messages = new MessageReader<Decoded<SessionRequest>>(call);
       const hello = await readHello(messages, gone.signal);
       await this.#enter(hello, AbortSignal.any([gone.signal, this.#closing.signal]));
       const session = await this.#begin(call, agent, hello);
@@ -124,12 +126,14 @@ export class SessionService {
     this.#options.counted(this.#options.sessions.size, this.#options.admission.waiting);
   }
 
-  /** A read that began before a session did tells nothing of it. */
+  /** A read that began before a session did tells nothing of it; no session on record may mean a ban. */
   #directoryChanged(readSince: number): void {
     const { directory, sessions } = this.#options;
-    for (const session of sessions)
-      if (session.begunAt < readSince && directory.sessionOf(session.agent.node) !== session.id)
+    for (const session of sessions) {
+      const current = directory.sessionOf(session.agent.node);
+      if (session.begunAt < readSince && current !== null && current !== session.id)
         sessions.replaced(session);
+    }
     void this.recheck();
   }
 
@@ -149,7 +153,10 @@ export class SessionService {
   }
 }
 
-async function readHello(messages: AsyncIterator<SessionRequest | null>, gone: AbortSignal): Promise<Hello> {
+async function readHello(
+  messages: MessageReader<Decoded<SessionRequest>>,
+  gone: AbortSignal,
+): Promise<Hello> {
   const late = new AbortController();
   const timeout = sleep(HELLO_TIMEOUT_MS, undefined, {
     signal: AbortSignal.any([late.signal, gone]),
@@ -163,8 +170,8 @@ async function readHello(messages: AsyncIterator<SessionRequest | null>, gone: A
   );
   timeout.catch(() => undefined);
   try {
-    const { value } = await Promise.race([messages.next(), timeout]);
-    return checkHello(value?.message);
+    const hello = await Promise.race([messages.next(), timeout]);
+    return checkHello(hello?.message?.message);
   } finally {
     late.abort();
   }
@@ -182,16 +189,17 @@ function checkHello(message: SessionRequest['message']): Hello {
 }
 
 /** Takes note of what the agent says, until it ends its side or says what makes no sense. */
-async function hear(session: Session, messages: AsyncIterator<SessionRequest | null>): Promise<void> {
+async function hear(session: Session, messages: MessageReader<Decoded<SessionRequest>>): Promise<void> {
   let heardAt = Number.NEGATIVE_INFINITY;
   for (;;) {
-    const { value, done } = await messages.next().catch(() => ({ value: null, done: true }));
-    if (done === true) return;
-    if (value?.message?.$case !== 'health')
+    const next = await messages.next();
+    if (next === undefined) return;
+    const message = next.message?.message;
+    if (message?.$case !== 'health')
       return session.end(invalid('after its hello an agent sends its health, and nothing else'));
     if (performance.now() - heardAt < HEALTH_INTERVAL_MS) continue;
     heardAt = performance.now();
-    const health = value.message.value;
+    const health = message.value;
     if (health.soonestEndMs < 0 || health.soonestEndMs > MAX_TIME_MS)
       return session.end(invalid('soonest_end_ms is no time'));
     session.heard(health);

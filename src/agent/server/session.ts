@@ -1,12 +1,13 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { CarnetError } from '../../errors.ts';
 import type { Health, SessionRequest } from '../../gen/carnet/agent/v1/agent.ts';
+import type { Decoded } from '../../grpc/decoded.ts';
 import { statusWithCode } from '../../grpc/error-code.ts';
 import { resetIfKept } from '../../grpc/reset.ts';
 import type { AdmittedAgent } from './agent-gate.ts';
 import { type NodeStates, PARTS, type Part } from './node-state.ts';
 
-export type SessionCall = ServerDuplexStream<SessionRequest | null, Buffer>;
+export type SessionCall = ServerDuplexStream<Decoded<SessionRequest>, Buffer>;
 
 /** Ours: an agent that takes nothing for so long does not run any more. */
 const WRITE_TIMEOUT_MS = 60_000;
