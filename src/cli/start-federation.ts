@@ -49,6 +49,7 @@ export function openFederation(options: FederationOptions): FederationPart {
   const store = new PostgresFederationStore(database);
   const own = () => authorities.bundle();
   const federations = new Federations(store);
+  const stopping = new AbortController();
   const refresher = new Refresher({
     store,
     own,
@@ -58,6 +59,7 @@ export function openFederation(options: FederationOptions): FederationPart {
       if (changed) log.info({ trustDomain, sha256: bundle?.sha256 }, "another trust domain's bundle changed");
     },
     onFailed: (failure) => reportFailure(failure, log, metrics),
+    stopping: stopping.signal,
   });
   metrics.beforeScrape(() => {
     metrics.federations.set(federations.list().length);
@@ -78,10 +80,19 @@ export function openFederation(options: FederationOptions): FederationPart {
         await refresher.refreshDue();
         await federations.refresh();
       };
-      const task = schedule(LOOK, () => look().catch((err: unknown) => reportLook(err, log)), {
-        noOverlap: true,
-      });
-      return { [Symbol.asyncDispose]: async () => void (await task.destroy()) };
+      let underWay = Promise.resolve();
+      const wake = (): Promise<void> => {
+        underWay = look().catch((error: unknown) => reportLook(error, log));
+        return underWay;
+      };
+      const task = schedule(LOOK, wake, { noOverlap: true });
+      return {
+        [Symbol.asyncDispose]: async () => {
+          stopping.abort();
+          await task.destroy();
+          await underWay;
+        },
+      };
     },
   };
 }

@@ -10,21 +10,27 @@ import { encodePem } from '../x509/pem.ts';
 import { MAX_DOCUMENT_BYTES } from './accept-bundle.ts';
 import type { Endpoint } from './federation.ts';
 
+export interface FetchOptions {
+  readonly timeoutMs?: number;
+  readonly stopping?: AbortSignal;
+}
+
 /** From the first packet to the last byte. */
 export const FETCH_TIMEOUT_MS = 10_000;
 
 /**
  * The document at a bundle endpoint, once the endpoint is who it should be: by the machine's own CAs and its host
  * name, or by the X.509-SVID that `known`, the last bundle of its trust domain, verifies. It is not judged yet.
- * Redirects are not followed: an operator said whom to trust. Throws `unavailable`, `timeout`, `too_large`, and
- * `invalid_argument` for what is not UTF-8.
+ * Redirects are not followed: an operator said whom to trust. Throws `unavailable`, `timeout`, `too_large`,
+ * `invalid_argument` for what is not UTF-8, and `shutting_down` once `stopping` aborts.
  */
 export async function fetchBundle(
   endpoint: Endpoint,
   known: TrustBundle | null,
-  timeoutMs: number = FETCH_TIMEOUT_MS,
+  { timeoutMs = FETCH_TIMEOUT_MS, stopping }: FetchOptions = {},
 ): Promise<string> {
-  const signal = AbortSignal.timeout(timeoutMs);
+  const late = AbortSignal.timeout(timeoutMs);
+  const signal = stopping === undefined ? late : AbortSignal.any([late, stopping]);
   try {
     const response = await answer(endpoint, known, signal);
     try {
@@ -34,7 +40,8 @@ export async function fetchBundle(
       response.destroy();
     }
   } catch (error) {
-    if (signal.aborted) throw failed('timeout', endpoint, `it did not answer within ${timeoutMs} ms`, error);
+    if (stopping?.aborted) throw failed('shutting_down', endpoint, 'the server is stopping', error);
+    if (late.aborted) throw failed('timeout', endpoint, `it did not answer within ${timeoutMs} ms`, error);
     if (error instanceof CarnetError) throw failed(error.code, endpoint, error.message, error);
     throw failed('unavailable', endpoint, (error as Error).message, error);
   }

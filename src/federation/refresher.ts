@@ -14,8 +14,8 @@ export interface RefresherOptions {
   readonly random: () => number;
   readonly onRefreshed: (federation: Federation, changed: boolean) => void;
   readonly onFailed: (failure: RefreshFailure) => void;
-  /** By default over the network. */
-  readonly fetch?: typeof fetchBundle;
+  /** Gives up what is under way: another replica takes it up. */
+  readonly stopping: AbortSignal;
 }
 
 export interface RefreshFailure {
@@ -44,7 +44,7 @@ export class Refresher {
   /** Fetches all that are due and that no other replica fetches. Rejects only when the store does. */
   async refreshDue(): Promise<void> {
     const worker = async (): Promise<void> => {
-      for (;;) {
+      while (!this.#options.stopping.aborted) {
         const claim = await this.#options.store.claimDue(LEASE_SECONDS);
         if (claim === null) return;
         await this.#refresh(claim, 'schedule:federation').catch((error: unknown) => {
@@ -81,14 +81,14 @@ export class Refresher {
       if (after !== null) onRefreshed(after, after.bundle?.revision !== federation.bundle?.revision);
       return after;
     } catch (error) {
-      await this.#fail(claim, error);
+      if (!this.#options.stopping.aborted) await this.#fail(claim, error);
       throw new FetchFailed(error);
     }
   }
 
   #fetch({ trustDomain, endpoint, bundle }: Federation): Promise<string> {
     const known = bundle && trustBundleOf(trustDomain, bundle);
-    return (this.#options.fetch ?? fetchBundle)(endpoint as Endpoint, known);
+    return fetchBundle(endpoint as Endpoint, known, { stopping: this.#options.stopping });
   }
 
   async #fail(claim: Claim, error: unknown): Promise<void> {

@@ -1,18 +1,27 @@
+import { randomBytes } from 'node:crypto';
 import test from 'ava';
+import { federatedConsumers, noteBundleServed } from '../../src/db/bundle-served.ts';
 import { PostgresFederationStore } from '../../src/db/federations.ts';
+import { migrate } from '../../src/db/migrate.ts';
 import { listEvents } from '../../src/db/operator-events.ts';
 import type { AcceptedBundle, NewFederation } from '../../src/federation/federation.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../src/identity/spiffe-id.ts';
-import { createDatabase } from '../support/database.ts';
-import { openDatabase } from './fixtures.ts';
+import { administer, createDatabase, urlOf } from '../support/database.ts';
+import { log, openDatabase } from './fixtures.ts';
 
-const created = await createDatabase();
-const database = openDatabase(created.url);
+/** As a running server, with a role that doesn't own the tables. */
+const created = await createDatabase('empty');
+const role = `runtime_${randomBytes(6).toString('hex')}`;
+await administer(`CREATE ROLE ${role} LOGIN`);
+const runtimeUrl = urlOf(new URL(created.url).pathname.slice(1), role);
+await migrate({ url: runtimeUrl, ownerUrl: created.url, log });
+const database = openDatabase(runtimeUrl);
 /** Two replicas. */
 const [store, other] = [new PostgresFederationStore(database), new PostgresFederationStore(database)];
 test.after.always(async () => {
   await database.close();
   await created.drop();
+  await administer(`DROP ROLE ${role}`);
 });
 
 const FAR = 1_000_000;
@@ -125,6 +134,11 @@ test.serial('one without an endpoint is never due, and cannot be fetched', async
   const { trustDomain } = await store.create(federation('hand.test', { endpoint: null }), 'operator:ann');
   t.is(await store.claimDue(60), null);
   await t.throwsAsync(store.claim(trustDomain, 60), { code: 'conflict' });
+});
+
+test('that our bundle was fetched may be noted, time and again', async (t) => {
+  for (const hint of [60, 300]) await noteBundleServed(database, hint);
+  t.deepEqual(await federatedConsumers(database), [], 'there is no root yet');
 });
 
 function federation(name: string, fields: Partial<NewFederation> = {}): NewFederation {

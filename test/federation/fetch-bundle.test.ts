@@ -87,7 +87,9 @@ for (const [what, code, answer] of [
 ] as [string, string, (response: ServerResponse) => void][])
   test(`takes nothing from an endpoint that answers with ${what}`, async (t) => {
     const url = await serve(t, right, (_, response) => answer(response));
-    const fetched = fetchBundle({ profile: 'https_spiffe', url, spiffeId: ID }, B.bundle, PATIENCE_MS);
+    const fetched = fetchBundle({ profile: 'https_spiffe', url, spiffeId: ID }, B.bundle, {
+      timeoutMs: PATIENCE_MS,
+    });
     await t.throwsAsync(fetched, { code });
   });
 
@@ -97,9 +99,19 @@ for (const [what, answer] of [
 ] as [string, (response: ServerResponse) => void][])
   test(`gives up an endpoint that ${what}`, async (t) => {
     const url = await serve(t, right, (_, response) => answer(response));
-    const fetched = fetchBundle({ profile: 'https_spiffe', url, spiffeId: ID }, B.bundle, 300);
+    const fetched = fetchBundle({ profile: 'https_spiffe', url, spiffeId: ID }, B.bundle, { timeoutMs: 300 });
     await t.throwsAsync(fetched, { code: 'timeout' });
   });
+
+test('gives up at once when the server stops', async (t) => {
+  const stopping = new AbortController();
+  const url = await serve(t, right, () => stopping.abort());
+  const fetched = fetchBundle({ profile: 'https_spiffe', url, spiffeId: ID }, B.bundle, {
+    timeoutMs: PATIENCE_MS,
+    stopping: stopping.signal,
+  });
+  await t.throwsAsync(fetched, { code: 'shutting_down' });
+});
 
 async function serve(
   t: ExecutionContext,

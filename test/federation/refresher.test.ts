@@ -89,6 +89,7 @@ async function federated(t: ExecutionContext, refreshed = true) {
     random: () => 0.5,
     onRefreshed: () => undefined,
     onFailed: (failure) => failures.push(failure),
+    stopping: new AbortController().signal,
   });
   await store.create(
     {
