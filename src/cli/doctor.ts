@@ -30,23 +30,20 @@ export function doctorCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
     .description('look at the server, its database, authorities and proxies, and say what to do')
     .addHelpText('after', '\nExample:\n  $ carnet doctor --json | jq -c \'select(.level != "ok")\'')
     .action(async (flags: OperatorFlags) => {
-      const findings = await examine(clientOf(flags, terminal), terminal);
-      for (const one of findings) {
+      let all = 0;
+      let failed = 0;
+      for await (const one of examine(clientOf(flags, terminal), terminal)) {
+        all++;
+        if (one.level === 'fail') failed++;
         if (flags.json === true) writeJson(terminal, one);
         else writeFinding(terminal, one);
       }
-      const failed = findings.filter(({ level }) => level === 'fail').length;
-      if (failed > 0) throw new CarnetError('unavailable', `${failed} of ${findings.length} checks failed`);
+      if (failed > 0) throw new CarnetError('unavailable', `${failed} of ${all} checks failed`);
     });
 }
 
-async function examine(client: Client, terminal: Terminal): Promise<Finding[]> {
-  const tokenFile = await attempt('token file', async () => {
-    const { mode } = await stat(client.tokenFile).catch(() => {
-      throw new CarnetError('not_found', `${client.tokenFile} is not there: give --data-dir or --token-file`);
-    });
-    return [diagnoseTokenFile(client.tokenFile, mode)];
-  });
+/** Each as soon as it is found. */
+async function* examine(client: Client, terminal: Terminal): AsyncGenerator<Finding> {
   const server = await attempt('server', async () => {
     const { headers } = await client.probe('/healthz', [200]);
     return [
@@ -55,33 +52,41 @@ async function examine(client: Client, terminal: Terminal): Promise<Finding[]> {
       diagnoseClock(headers.get('date'), terminal.clock()),
     ];
   });
+  yield* server;
   // Without a server there is nothing more to ask, and one cause need not be told four times.
-  if (server.some(({ check, level }) => check === 'server' && level === 'fail'))
-    return [...server, ...tokenFile];
-  return [
-    ...server,
-    ...(await attempt('ready', async () =>
+  const answers = !server.some(({ check, level }) => check === 'server' && level === 'fail');
+  if (answers)
+    yield* await attempt('ready', async () =>
       diagnoseReadiness((await client.probe<ReadinessBody>('/readyz', [200, 503])).json),
-    )),
-    ...tokenFile,
-    ...(await attempt('authorities', async () => {
-      const { items } = await client.get<{ items: AuthorityBody[] }>('/v1/authorities');
-      return diagnoseAuthorities(items, terminal.clock());
-    })),
-    ...(await attempt('proxies', async () => {
-      const proxies: ProxyBody[] = [];
-      for await (const page of client.pages<ProxyBody>('/v1/proxies')) proxies.push(...page);
-      return diagnoseProxies(proxies, terminal.clock());
-    })),
-    ...(await attempt('federation', async () => {
-      const federations: FederationBody[] = [];
-      for await (const page of client.pages<FederationBody>('/v1/federation')) federations.push(...page);
-      return diagnoseFederations(federations);
-    })),
-    ...(await attempt('records', async () =>
-      diagnoseRecords(await client.get<UnrecordedListBody>('/v1/proxies/unrecorded')),
-    )),
-  ];
+    );
+  yield* await attempt('token file', async () => {
+    const { mode } = await stat(client.tokenFile).catch(() => {
+      throw new CarnetError('not_found', `${client.tokenFile} is not there: give --data-dir or --token-file`);
+    });
+    return [diagnoseTokenFile(client.tokenFile, mode)];
+  });
+  if (answers) yield* examineState(client, terminal);
+}
+
+/** What takes a token to be told. */
+async function* examineState(client: Client, terminal: Terminal): AsyncGenerator<Finding> {
+  yield* await attempt('authorities', async () => {
+    const { items } = await client.get<{ items: AuthorityBody[] }>('/v1/authorities');
+    return diagnoseAuthorities(items, terminal.clock());
+  });
+  yield* await attempt('proxies', async () => {
+    const proxies: ProxyBody[] = [];
+    for await (const page of client.pages<ProxyBody>('/v1/proxies')) proxies.push(...page);
+    return diagnoseProxies(proxies, terminal.clock());
+  });
+  yield* await attempt('federation', async () => {
+    const federations: FederationBody[] = [];
+    for await (const page of client.pages<FederationBody>('/v1/federation')) federations.push(...page);
+    return diagnoseFederations(federations);
+  });
+  yield* await attempt('records', async () =>
+    diagnoseRecords(await client.get<UnrecordedListBody>('/v1/proxies/unrecorded')),
+  );
 }
 
 /** A check that can't be made has failed, by the reason why. */
