@@ -25,6 +25,7 @@ import {
   publicUrlOf,
   type RotationSchedule,
   rotationScheduleOf,
+  serviceAccountsOf,
   signerNameOf,
   slotOf,
 } from './setting-values.ts';
@@ -302,6 +303,27 @@ export const SERVER_SETTINGS = {
     labelSelectorOf,
     null,
   ),
+  istio: setting(
+    'istio',
+    null,
+    "be the CA of Istio's agents and ztunnel in that cluster, on --grpc-addr",
+    booleanOf,
+    false,
+  ),
+  istioAudience: setting(
+    'istio-audience',
+    'NAME',
+    "for whom the service account tokens of Istio's agents must be",
+    text,
+    'istio-ca',
+  ),
+  istioNodeAgents: setting<readonly string[]>(
+    'istio-node-agents',
+    'ACCOUNTS',
+    'service accounts, as NAMESPACE/NAME with commas between, that ask for all that runs on their node (ztunnel)',
+    serviceAccountsOf,
+    [],
+  ),
   federationAddr: setting<Address | null>(
     'federation-addr',
     'HOST:PORT',
@@ -374,6 +396,7 @@ export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS
   checkToken(config);
   checkFederation(config);
   checkAttestation(config);
+  checkIstio(config);
   return config;
 }
 
@@ -400,6 +423,11 @@ function checkFederation(config: ServerConfig): void {
       'config_invalid',
       '--federation-profile https_web needs --federation-cert-file and --federation-key-file; these need it',
     );
+}
+
+function checkIstio({ istio, kubernetes, grpcAddr }: ServerConfig): void {
+  if (istio && (kubernetes === null || grpcAddr === null))
+    throw new CarnetError('config_invalid', '--istio needs --kubernetes, and --grpc-addr');
 }
 
 function checkOrder(shortName: string, short: number, longName: string, long: number): void {

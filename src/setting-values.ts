@@ -87,6 +87,15 @@ export function dnsNamesOf(value: string): string[] {
   return names;
 }
 
+/** Parses Kubernetes service accounts, `NAMESPACE/NAME` with commas between. */
+export function serviceAccountsOf(value: string): string[] {
+  const accounts = value.split(',').map((account) => account.trim());
+  for (const account of accounts)
+    if (!/^[a-z0-9-]{1,63}\/[a-z0-9.-]{1,253}$/.test(account))
+      throw new CarnetError('config_invalid', `${JSON.stringify(account)} is not NAMESPACE/NAME`);
+  return accounts;
+}
+
 export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

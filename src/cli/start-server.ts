@@ -6,6 +6,7 @@ import { createApi } from '../api/create-api.ts';
 import type { Readiness } from '../api/health.ts';
 import { type HttpServer, serveHttp } from '../api/http-server.ts';
 import { isLoopback } from '../api/local-host.ts';
+import type { Attestation } from '../attestation/attestation.ts';
 import { BatchRecorder, RECORDER_LIMITS } from '../audit/record.ts';
 import { RecordingWatch } from '../audit/watch-recording.ts';
 import { createIssue } from '../ca/issue.ts';
@@ -31,8 +32,10 @@ import { DatabaseProbe } from '../db/probe.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
 import { PostgresTokenStore } from '../db/tokens.ts';
 import { CarnetError, isRetryable } from '../errors.ts';
+import { HELD_REFRESHES } from '../federation/refresh-time.ts';
 import type { Logger } from '../log.ts';
 import { createMetrics, type Metrics } from '../metrics.ts';
+import type { Grant } from '../policy/entry.ts';
 import { EntryIndex } from '../policy/entry-index.ts';
 import { type Denial, denialOf } from '../revocation/denial.ts';
 import { liftDenial, revoke } from '../revocation/revoke.ts';
@@ -51,6 +54,7 @@ import { Reloads } from './reloads.ts';
 import { scheduleUpkeep } from './schedule.ts';
 import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
 import { type OwnEndpoint, openFederation, startBundleEndpoint } from './start-federation.ts';
+import { startIstio } from './start-istio.ts';
 import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
 import { type Link, startLink } from './start-link.ts';
 import { openPlatforms } from './workload-platforms.ts';
@@ -128,7 +132,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       holdSeconds: config.rotationHold,
       jwtKeyTtlMs: config.jwtKeyTtl * 1000,
       jwtShare: config.jwtKeyRotation === 'auto' ? 1 / 2 : null,
-      jwtHoldSeconds: config.jwtKeyHold,
+      jwtHoldSeconds: jwtHoldOf(config),
     },
     rootKeyType: config.rootKeyType,
     issuingKeyType: config.issuingKeyType,
@@ -294,6 +298,10 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     refuseDenied(issue, () => denials),
     metrics,
   );
+  const grantsOf = ({ selectors, instance }: Attestation, node: string): readonly Grant[] =>
+    index
+      .authorize(selectors)
+      .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined);
   if (config.grpcAddr !== null) {
     const startedLink = await startLink(
       {
@@ -318,6 +326,15 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     );
     link = startedLink;
     stack.defer(() => startedLink.close());
+    const istio = startIstio({
+      config,
+      listener: startedLink.listener,
+      grantsOf,
+      issue: issueSvid,
+      bundle: () => authorities.bundle(),
+      log,
+    });
+    if (istio !== null) stack.use(istio);
   }
   if (!config.noAgent) {
     const [node, socket] = [config.nodeName ?? hostname(), agentSocketOf(config, dataDir.path)];
@@ -326,10 +343,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       node,
       issue: issueSvid,
       mintJwt,
-      grantsOf: ({ selectors, instance }) =>
-        index
-          .authorize([...selectors, ...nodeSelectorsOf(node, [])])
-          .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined),
+      grantsOf: ({ selectors, ...rest }) =>
+        grantsOf({ ...rest, selectors: [...selectors, ...nodeSelectorsOf(node, [])] }, node),
       bundle: () => authorities.bundle(),
       federated: () => federation.federations.bundles(),
       isSuperseded: (authority) => authorities.isSuperseded(authority),
@@ -375,6 +390,11 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     roots: authorities.bundle().x509Authorities,
     close: () => owned.disposeAsync(),
   };
+}
+
+/** Other trust domains read our keys with our bundle: they must have had the time as well. */
+function jwtHoldOf({ jwtKeyHold, federationAddr, federationRefreshHint }: ServerConfig): number {
+  return federationAddr === null ? jwtKeyHold : Math.max(jwtKeyHold, HELD_REFRESHES * federationRefreshHint);
 }
 
 function agentSocketOf(config: ServerConfig, dataDir: string): string {

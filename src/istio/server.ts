@@ -32,7 +32,10 @@ const DEFINITION = {
 type CreateCall = ServerUnaryCall<IstioCertificateRequest | null, IstioCertificateResponse>;
 
 /** Adds `istio.v1.auth.IstioCertificateService`, so that Istio's agents and ztunnel can use us as their CA. */
-export function addIstioCertificateService(server: Server, options: IstioServiceOptions): void {
+export function addIstioCertificateService(
+  server: Pick<Server, 'addService'>,
+  options: IstioServiceOptions,
+): void {
   const { maxCalls, log } = options;
   let calls = 0;
   const answer = async (call: CreateCall): Promise<IstioCertificateResponse> => {

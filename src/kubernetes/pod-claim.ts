@@ -29,24 +29,33 @@ export interface PodGrant {
 
 /**
  * The identity of the pod that is claimed: the first that the entries grant it, as for any caller; null where none
- * does. The pod is asked for anew, so that one which is gone, or another of its name, gets nothing. `request` goes on
- * record as evidence.
- * Throws `permission_denied`, saying why; what the API server answers when it can't tell (`unavailable`…).
+ * does. `request` goes on record as evidence. Throws as {@link attestPod} does.
  */
 export async function grantOfPod(
   claim: PodClaim,
   { client, authorize }: PodAuthority,
   request: Readonly<Record<string, unknown>>,
 ): Promise<PodGrant | null> {
+  const { attestation, node } = await attestPod(claim, client, request);
+  const [grant] = authorize(attestation.selectors);
+  return grant === undefined ? null : { grant, attestation, node };
+}
+
+/**
+ * The pod that is claimed, asked for anew, so that one which is gone, or another of its name, is refused. Throws
+ * `permission_denied`, saying why; what the API server answers when it can't tell (`unavailable`…).
+ */
+export async function attestPod(
+  claim: PodClaim,
+  client: KubernetesClient,
+  request: Readonly<Record<string, unknown>>,
+): Promise<{ readonly attestation: Attestation; readonly node: string }> {
   const pod = await readPod(claim, client);
   const fault = faultOf(claim, pod);
   if (fault !== null || pod === null || pod.node === null) throw denied(fault ?? 'it is on no node yet');
-  const selectors = selectorsOfPod(pod);
-  const [grant] = authorize(selectors);
-  if (grant === undefined) return null;
   const { namespace, name, uid, serviceAccount: service_account, node } = pod;
   const evidence = { kubernetes: { namespace, pod: name, pod_uid: uid, service_account, node, request } };
-  return { grant, attestation: { instance: `pod:${uid}`, selectors, evidence }, node };
+  return { attestation: { instance: `pod:${uid}`, selectors: selectorsOfPod(pod), evidence }, node };
 }
 
 async function readPod({ namespace, podName }: PodClaim, client: KubernetesClient): Promise<Pod | null> {
