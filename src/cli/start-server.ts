@@ -1,10 +1,12 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { nodeSelectorsOf } from '../agent/server/agent-gate.ts';
 import { createApi } from '../api/create-api.ts';
 import type { Readiness } from '../api/health.ts';
 import { type HttpServer, serveHttp } from '../api/http-server.ts';
 import { isLoopback } from '../api/local-host.ts';
+import type { Attestation } from '../attestation/attestation.ts';
 import { BatchRecorder, RECORDER_LIMITS } from '../audit/record.ts';
 import { RecordingWatch } from '../audit/watch-recording.ts';
 import { createIssue } from '../ca/issue.ts';
@@ -30,8 +32,10 @@ import { DatabaseProbe } from '../db/probe.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
 import { PostgresTokenStore } from '../db/tokens.ts';
 import { CarnetError, isRetryable } from '../errors.ts';
+import { HELD_REFRESHES } from '../federation/refresh-time.ts';
 import type { Logger } from '../log.ts';
 import { createMetrics, type Metrics } from '../metrics.ts';
+import type { Grant } from '../policy/entry.ts';
 import { EntryIndex } from '../policy/entry-index.ts';
 import { type Denial, denialOf } from '../revocation/denial.ts';
 import { liftDenial, revoke } from '../revocation/revoke.ts';
@@ -43,14 +47,17 @@ import { importUpstream, requestUpstream } from '../rotation/upstream.ts';
 import { type Address, formatAddress } from '../setting-values.ts';
 import { prepareFirstStart } from './first-start.ts';
 import { countedIssue } from './measure.ts';
+import { openNodeAttestors } from './node-attestors.ts';
 import { openKeyStore } from './open-key-store.ts';
 import { refuseDenied } from './refuse-denied.ts';
 import { Reloads } from './reloads.ts';
 import { scheduleUpkeep } from './schedule.ts';
 import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
 import { type OwnEndpoint, openFederation, startBundleEndpoint } from './start-federation.ts';
+import { startIstio } from './start-istio.ts';
 import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
 import { type Link, startLink } from './start-link.ts';
+import { openPlatforms } from './workload-platforms.ts';
 
 export interface RunningServer {
   /** Of the REST API. */
@@ -93,6 +100,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const { config, clock, log } = options;
   await using stack = new AsyncDisposableStack();
   const metrics = createMetrics();
+  const { attestors } = stack.use(openNodeAttestors(config, clock));
   const dataDir = openDataDir(config.dataDir);
   stack.defer(() => dataDir.close());
   const keys = await openKeyStore(config, options.keyEncryptionKeyText, log);
@@ -124,7 +132,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       holdSeconds: config.rotationHold,
       jwtKeyTtlMs: config.jwtKeyTtl * 1000,
       jwtShare: config.jwtKeyRotation === 'auto' ? 1 / 2 : null,
-      jwtHoldSeconds: config.jwtKeyHold,
+      jwtHoldSeconds: jwtHoldOf(config),
     },
     rootKeyType: config.rootKeyType,
     issuingKeyType: config.issuingKeyType,
@@ -260,26 +268,6 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     backdateSeconds: config.notBeforeBackdate,
     publicUrl: config.publicUrl,
   });
-  if (config.grpcAddr !== null) {
-    const startedLink = await startLink(
-      {
-        config,
-        database,
-        joinTokens,
-        agents,
-        attestors: [],
-        authorities,
-        recorder,
-        denials: () => denials,
-        clock,
-        log,
-        metrics,
-      },
-      config.grpcAddr,
-    );
-    link = startedLink;
-    stack.defer(() => startedLink.close());
-  }
   endpoint = await startBundleEndpoint({
     config,
     database,
@@ -306,24 +294,62 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     metrics,
     JWT_SVID,
   );
+  const issueSvid = countedIssue(
+    refuseDenied(issue, () => denials),
+    metrics,
+  );
+  const grantsOf = ({ selectors, instance }: Attestation, node: string): readonly Grant[] =>
+    index
+      .authorize(selectors)
+      .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined);
+  if (config.grpcAddr !== null) {
+    const startedLink = await startLink(
+      {
+        config,
+        database,
+        joinTokens,
+        agents,
+        attestors,
+        confirm: null,
+        authorities,
+        recorder,
+        index: () => index,
+        denials: () => denials,
+        federated: () => federation.federations.bundles(),
+        issue: issueSvid,
+        mintJwt,
+        clock,
+        log,
+        metrics,
+      },
+      config.grpcAddr,
+    );
+    link = startedLink;
+    stack.defer(() => startedLink.close());
+    const istio = startIstio({
+      config,
+      listener: startedLink.listener,
+      grantsOf,
+      issue: issueSvid,
+      bundle: () => authorities.bundle(),
+      log,
+    });
+    if (istio !== null) stack.use(istio);
+  }
   if (!config.noAgent) {
     const [node, socket] = [config.nodeName ?? hostname(), agentSocketOf(config, dataDir.path)];
     const runningAgent = await startAgent({
       socket,
       node,
-      issue: countedIssue(
-        refuseDenied(issue, () => denials),
-        metrics,
-      ),
+      issue: issueSvid,
       mintJwt,
-      grantsOf: ({ selectors, instance }) =>
-        index
-          .authorize(selectors)
-          .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined),
+      grantsOf: ({ selectors, ...rest }) =>
+        grantsOf({ ...rest, selectors: [...selectors, ...nodeSelectorsOf(node, [])] }, node),
       bundle: () => authorities.bundle(),
       federated: () => federation.federations.bundles(),
       isSuperseded: (authority) => authorities.isSuperseded(authority),
       fleet: new PostgresFleetStore(database, node, socket),
+      platforms: stack.use(openPlatforms(config, log)).platforms,
       clock,
       log,
       metrics,
@@ -364,6 +390,11 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     roots: authorities.bundle().x509Authorities,
     close: () => owned.disposeAsync(),
   };
+}
+
+/** Other trust domains read our keys with our bundle: they must have had the time as well. */
+function jwtHoldOf({ jwtKeyHold, federationAddr, federationRefreshHint }: ServerConfig): number {
+  return federationAddr === null ? jwtKeyHold : Math.max(jwtKeyHold, HELD_REFRESHES * federationRefreshHint);
 }
 
 function agentSocketOf(config: ServerConfig, dataDir: string): string {
