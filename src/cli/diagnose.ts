@@ -180,8 +180,22 @@ export function diagnoseRecords({ items, count }: UnrecordedListBody): Finding[]
     );
   const advice =
     'was an older backup restored? A certificate is valid until it ends: see Backups in docs/OPERATIONS.md';
-  return [...named, finding('records', 'warn', `${count} in all: certificates and trust bundles`, advice)];
+  const all = finding('records', 'warn', `${count} in all: certificates and trust bundles`, advice);
+  const lostBundle = items.some(({ version }) => BUNDLE_VERSION.test(version));
+  return [...named, all, ...(lostBundle ? [LOST_BUNDLE] : [])];
 }
+
+/** Begins with the bundle's sequence; a certificate's is its serial. */
+const BUNDLE_VERSION = /^\d+-/;
+
+/** New roots, retired ones and revocations are what changes a bundle. */
+const LOST_BUNDLE = finding(
+  'records',
+  'warn',
+  'a later trust bundle than the last on record was in use: a CA that was replaced then is back, with its old key',
+  "make revocations again; carnet root taint --reason 'restored backup' if a CA was tainted then, and otherwise, " +
+    "after one leaf lifetime, carnet root rotate --reason 'restored backup' if one was replaced",
+);
 
 /** Of other trust domains: what verifiers trust of them grows old where their endpoints are not heard. */
 export function diagnoseFederations(federations: readonly FederationBody[]): Finding[] {

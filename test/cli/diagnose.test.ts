@@ -130,6 +130,19 @@ test('what is not on record is a warning each, and one with what to do', (t) => 
   t.regex(findings.at(-1)?.advice ?? '', /backup/);
 });
 
+test('of a lost trust bundle it is told what comes back with it, and what to run', (t) => {
+  const bundle = {
+    instance: 'container:1',
+    node_id: null,
+    resource: 'ROOTCA',
+    version: '1795414205-9f367db35f18',
+  };
+  const findings = diagnoseRecords({ items: [bundle], count: 1 });
+  t.deepEqual(levels(findings), ['warn', 'warn', 'warn']);
+  t.regex(findings.at(-1)?.detail ?? '', /old key/);
+  t.regex(findings.at(-1)?.advice ?? '', /carnet root taint .* carnet root rotate /);
+});
+
 const PROXIES: [title: string, proxy: ProxyBody, expected: Finding['level'][]][] = [
   ['holds all', PROXY, ['ok']],
   ['waits', { ...PROXY, waiting: ['x'] }, ['warn']],
