@@ -93,7 +93,7 @@ async function createAuthority(
     const authority = { id, kind: profile.kind, state: 'prepared', parentId, certificate, ...life } as const;
     // 4. Let it sign once before anybody relies on it.
     const signing = { ...authority, signer, chain: parent === null ? [] : [certificate] };
-    await tryAuthority(signing, trustDomain);
+    await tryAuthority(signing, request);
     // 5. Keep the key.
     const stored = {
       ...authority,

@@ -13,10 +13,13 @@ import { leafIssuer, signLeaf } from './sign-leaf.ts';
  * first second of the authority's own, backdated, life; neither it nor its key leaves this function. Throws
  * `certificate_lint_failed`.
  */
-export async function tryAuthority(authority: SigningAuthority, trustDomain: TrustDomain): Promise<void> {
+export async function tryAuthority(
+  authority: SigningAuthority,
+  { trustDomain, publicUrl = null }: { readonly trustDomain: TrustDomain; readonly publicUrl?: string | null },
+): Promise<void> {
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const { spki, octets } = parsePublicKey(publicKey.export({ format: 'der', type: 'spki' }));
-  const der = await signLeaf(leafIssuer(authority, X509_SVID), {
+  const der = await signLeaf(leafIssuer(authority, X509_SVID, publicUrl), {
     serial: randomBytes(SERIAL_BYTES),
     notBefore: authority.notBefore,
     notAfter: new Date(authority.notBefore.getTime() + 1000),

@@ -63,7 +63,7 @@ export async function importUpstream(options: ApplyOptions, request: ImportReque
     const root = rootOf(chain, situation);
     const issuing = issuingOf(chain, pending, root.id);
     const signer = openAuthority(issuing, options.keys);
-    await tryAuthority(signer, trustDomain);
+    await tryAuthority(signer, options);
     await store(tx, options, request, situation, { root, issuing, signer, now });
     await tx.replaceUpstreamRequest(null);
     await rotateTo(tx, options, request, situation, root.id, issuing.id);
