@@ -182,6 +182,6 @@ test('a new root is in the cluster before anything signs under it', async (t) =>
   t.is((await carnet.cli('root', 'prepare', '--hold', '1s')).code, 0);
   await until('the new root may sign', async () => (await carnet.cli('root', 'activate')).code === 0);
   const third = await published();
-  t.is(third.bundle, third.configMap);
+  t.is(third.configMap, third.bundle);
   t.is(decodePem('CERTIFICATE', third.bundle).length, 2);
 });

@@ -6,9 +6,13 @@ import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { parseAllDocuments, stringify } from 'yaml';
 import { AGENT_SETTINGS } from '../../src/agent-config.ts';
+import { readNodeAttestation } from '../../src/attestation/node/config.ts';
+import { parsePod } from '../../src/attestation/pod.ts';
 import { SERVER_SETTINGS } from '../../src/config.ts';
 import { openAccess } from '../../src/kubernetes/access.ts';
 import { KubernetesClient } from '../../src/kubernetes/client.ts';
+import { watchPodsOfNode } from '../../src/kubernetes/pods-of-node.ts';
+import { createTokenReview } from '../../src/kubernetes/token-review.ts';
 import { bundleConfigMap, clusterTrustBundle } from '../../src/kubernetes/trust-bundle.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { clusterMissing } from '../support/kubernetes.ts';
@@ -124,6 +128,14 @@ test('what the manifests set are settings that there are', async (t) => {
   }
 });
 
+test('the file of node attestation is one that the server reads', async (t) => {
+  const { manifests } = await render('production');
+  const map = manifests.find(({ metadata }) => metadata.name === 'carnet-server-files');
+  const file = join(directory, 'node-attestation.yaml');
+  writeFileSync(file, map?.data?.['node-attestation.yaml'] ?? '');
+  t.deepEqual(readNodeAttestation(file).k8s_psat?.[0]?.service_accounts, ['carnet/carnet-agent']);
+});
+
 test('alerts are on metrics that there are', async (t) => {
   const text = readFileSync(join(MANIFESTS, 'components/monitoring/alerts.yaml'), 'utf8');
   const named = new Set(text.match(/\bcarnet_[a-z_]+/g));
@@ -181,6 +193,8 @@ async function exerciseEverything(): Promise<void> {
   await signed('podcertificaterequest', 'one');
   await until('the bundle is published', () => world.find('configmap', 'carnet-trust-bundle', 'trusting'));
   await carnet.stop();
+  const client = new KubernetesClient(openAccess(world.serverKubeconfig, {}), Math.random);
+  await createTokenReview(client)('no token', 'carnet').finally(() => client.close());
 }
 
 async function signed(kind: 'csr' | 'podcertificaterequest', name: string): Promise<void> {
@@ -326,21 +340,31 @@ async function replaceStatus(
   });
 }
 
-test('an agent may see the pods of a node by its kubelet, and nothing else', async (t) => {
+test("an agent's rights suffice to follow its node's pods, and none is spare", async (t) => {
   await world.cluster.kubectl('apply', '-n', 'carnet', '-f', join(MANIFESTS, 'base/agent-rbac.yaml'));
-  const as = '--as=system:serviceaccount:carnet:carnet-agent';
-  const canGet = ['auth', 'can-i', 'get', 'nodes', '--subresource=pods', as];
-  await until('the role is known', () =>
-    world.cluster.kubectl(...canGet).then(
-      () => true,
-      () => false,
-    ),
+  await world.makePod({ name: 'beside' });
+  const client = new KubernetesClient(
+    openAccess(await world.kubeconfigOfAccount('carnet-agent'), {}),
+    Math.random,
   );
+  const pods = watchPodsOfNode({
+    client,
+    node: 'n1',
+    parsePod,
+    onFailed: () => undefined,
+    random: Math.random,
+  });
+  const names = async (): Promise<string[]> => [...(await pods.current(0)).pods].map(({ name }) => name);
+  await until('the pod is listed', async () => (await names()).includes('beside'));
+  await world.makePod({ name: 'watched' });
+  await until('the new pod is heard of', async () => (await names()).includes('watched'));
+  await pods.close();
+  client.close();
   const everybody = await rightsOf('system:serviceaccount:default:default');
   const agents = await rightsOf('system:serviceaccount:carnet:carnet-agent');
   t.deepEqual(
     agents.filter((right) => !everybody.includes(right)),
-    ['nodes/pods [get]'],
+    ['pods [list watch]'],
   );
 });
 

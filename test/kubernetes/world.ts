@@ -21,6 +21,8 @@ export interface World {
   readonly auditLog: string;
   /** A file: of the server's own service account. */
   readonly serverKubeconfig: string;
+  /** The same of another service account in the namespace `carnet`. */
+  kubeconfigOfAccount(name: string): Promise<string>;
   start(...flags: string[]): Promise<CarnetProcess>;
   /** An object's current state, or null where there is none. */
   find(kind: string, name: string, namespace?: string): Promise<Found | null>;
@@ -89,7 +91,7 @@ export async function startWorld(): Promise<World> {
   const cluster = await startCluster();
   const carnets: CarnetProcess[] = [];
   await prepare(cluster);
-  const kubeconfig = await kubeconfigOfServer(cluster, directory);
+  const kubeconfig = await kubeconfigOfAccount(cluster, directory, 'carnet-server');
 
   const find = async (kind: string, name: string, namespace = 'default'): Promise<Found | null> => {
     const text = await cluster.kubectl(
@@ -108,6 +110,7 @@ export async function startWorld(): Promise<World> {
     cluster,
     auditLog,
     serverKubeconfig: kubeconfig,
+    kubeconfigOfAccount: (name) => kubeconfigOfAccount(cluster, directory, name),
     start: async (...flags) => {
       const carnet = await startCarnet(
         ['--no-agent', '--database-url', database.url, '--kubernetes', kubeconfig, ...flags],
@@ -236,10 +239,10 @@ async function prepare(cluster: Cluster): Promise<void> {
   await cluster.kubectl('apply', '-n', 'carnet', '-f', join(MANIFESTS, 'base/server-rbac.yaml'));
 }
 
-/** Of the server's own service account. */
-async function kubeconfigOfServer(cluster: Cluster, directory: string): Promise<string> {
-  const token = await cluster.kubectl('create', 'token', 'carnet-server', '-n', 'carnet', '--duration', '1h');
-  const path = join(directory, 'server.kubeconfig');
+/** By a token of the service account. */
+async function kubeconfigOfAccount(cluster: Cluster, directory: string, name: string): Promise<string> {
+  const token = await cluster.kubectl('create', 'token', name, '-n', 'carnet', '--duration', '1h');
+  const path = join(directory, `${name}.kubeconfig`);
   writeFileSync(path, stringify(kubeconfigOf(cluster, { token: token.trim() })), { mode: 0o600 });
   return path;
 }
