@@ -79,7 +79,7 @@ async function createAuthority(
   request: AuthorityRequest,
   keys: KeyStore,
 ): Promise<CreatedAuthority> {
-  const { trustDomain, keyAlgorithm } = request;
+  const { keyAlgorithm } = request;
   // 1. Decide how long it lives, before anything costs.
   const life = validity(profile.lifetime, request, parent);
   // 2. Make the key.

@@ -15,7 +15,10 @@ import { leafIssuer, signLeaf } from './sign-leaf.ts';
  */
 export async function tryAuthority(
   authority: SigningAuthority,
-  { trustDomain, publicUrl = null }: { readonly trustDomain: TrustDomain; readonly publicUrl?: string | null },
+  {
+    trustDomain,
+    publicUrl = null,
+  }: { readonly trustDomain: TrustDomain; readonly publicUrl?: string | null },
 ): Promise<void> {
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const { spki, octets } = parsePublicKey(publicKey.export({ format: 'der', type: 'spki' }));
