@@ -75,6 +75,9 @@ const REFUSED: [flag: string, value: string][] = [
   ['key-encryption-key-file', ''],
   ['key-store', 'cloud'],
   ['pkcs11-slot', '-1'],
+  ['federation-addr', 'b.test'],
+  ['federation-profile', 'web'],
+  ['federation-refresh-hint', '2d'],
   ['database-url', 'mysql://root:hunter2@db/carnet'],
   ['database-owner-url', 'hunter2'],
 ];
@@ -120,6 +123,26 @@ for (const [what, flags, valid] of [
   ['for new keys, without any', { 'key-store': 'pkcs11' }, false],
 ] as [string, Record<string, string>, boolean][])
   test(`${valid ? 'takes' : 'refuses'} a token ${what}`, (t) => {
+    if (valid) t.notThrows(() => read(flags));
+    else t.throws(() => read(flags), { code: 'config_invalid' });
+  });
+
+const ENDPOINT = { 'federation-addr': '0.0.0.0:8444' };
+const FILES = { 'federation-cert-file': '/cert.pem', 'federation-key-file': '/key.pem' };
+
+for (const [what, flags, valid] of [
+  ['https_spiffe', ENDPOINT, true],
+  ['https_web with its files', { ...ENDPOINT, ...FILES, 'federation-profile': 'https_web' }, true],
+  ['http', { ...ENDPOINT, 'federation-profile': 'http' }, true],
+  ['https_web without files', { ...ENDPOINT, 'federation-profile': 'https_web' }, false],
+  [
+    'https_web without a key',
+    { ...ENDPOINT, 'federation-profile': 'https_web', 'federation-cert-file': '/cert.pem' },
+    false,
+  ],
+  ['https_spiffe with files, which would show nowhere', { ...ENDPOINT, ...FILES }, false],
+] as [string, Record<string, string>, boolean][])
+  test(`${valid ? 'takes' : 'refuses'} a bundle endpoint by ${what}`, (t) => {
     if (valid) t.notThrows(() => read(flags));
     else t.throws(() => read(flags), { code: 'config_invalid' });
   });

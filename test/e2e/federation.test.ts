@@ -16,16 +16,19 @@ test.serial(
     const c = await createDomain('c.test');
     await setByHand(a, 'c.test', c.document());
     const peers = ['spiffe://a.test/fed/client', 'spiffe://c.test/web', 'spiffe://d.test/web'];
-    const portOf = async (name: string, federatesWith: readonly string[]): Promise<number> =>
-      (await a.envoy(name, federatesWith, a.inbound(peers))).listenerPort('inbound');
+    const portOf = async (name: string, federatesWith: readonly string[], trust?: string): Promise<number> =>
+      (await a.envoy(name, federatesWith, a.inbound(peers), trust)).listenerPort('inbound');
     const [federated, own] = [await portOf('federated', ['c.test']), await portOf('own', [])];
+    const apart = await portOf('apart', ['c.test'], 'spiffe://c.test');
     const web = await c.leaf('spiffe://c.test/web');
 
     t.is(await askWith(web, federated), 200);
     t.is(await askWith(web, own), null, 'its entry does not federate');
     t.is(await askWith(await c.leaf('spiffe://c.test/other'), federated), null, 'it is not among the peers');
     for (const stolen of ['spiffe://a.test/fed/client', 'spiffe://d.test/web'])
-      t.is(await askWith(await c.leaf(stolen), federated), null, `c.test cannot vouch for ${stolen}`);
+      for (const port of [federated, apart])
+        t.is(await askWith(await c.leaf(stolen), port), null, `c.test cannot vouch for ${stolen}`);
+    t.is(await askWith(web, apart), 200, 'by a context of its own too');
 
     const client = await a.envoy('client', [], a.outbound(federated, ['spiffe://a.test/fed/federated']));
     const port = await client.listenerPort('outbound');
@@ -43,7 +46,8 @@ test.serial(
     t.is(await askWith(web, federated), 200, 'and who has no CRL is still accepted');
 
     t.is((await a.carnet.cli('federation', 'delete', 'c.test')).code, 0);
-    await until('the deletion is in force', async () => (await askWith(web, federated)) === null);
+    for (const port of [federated, apart])
+      await until('the deletion is in force', async () => (await askWith(web, port)) === null);
   },
 );
 

@@ -22,8 +22,8 @@ export interface FederatedDomain extends AsyncDisposable {
   readonly endpoint: string;
   /** Knows another trust domain from now on, by its endpoint and the bundle that it has now. */
   federate(other: FederatedDomain): Promise<void>;
-  /** An Envoy with the identity `/fed/<name>`, whose entry federates with these trust domains. */
-  envoy(name: string, federatesWith: readonly string[], sides: Sides): Promise<EnvoyProcess>;
+  /** An Envoy with the identity `/fed/<name>`, whose entry federates with these trust domains; it verifies by `trust`. */
+  envoy(name: string, federatesWith: readonly string[], sides: Sides, trust?: string): Promise<EnvoyProcess>;
   /** What takes mTLS from these peers, and answers by an app of its own. */
   inbound(peers: readonly string[]): Sides;
   /** What carries plain HTTP to that port, with a TLS handshake for each request. */
@@ -65,7 +65,7 @@ export async function startDomain(name: string, refreshHint: string): Promise<Fe
       );
       if (code !== 0) throw new Error(stderr);
     },
-    envoy: async (id, federatesWith, sides) => {
+    envoy: async (id, federatesWith, sides, trust = 'ALL') => {
       const binary = join(directory, id, 'envoy');
       await mkdir(join(directory, id));
       const original = envoyBinary();
@@ -79,7 +79,11 @@ export async function startDomain(name: string, refreshHint: string): Promise<Fe
       });
       const { agentSocket } = carnet;
       const common = { agentSocket, nodeId: id, admin: ANY_PORT, apiType: 'GRPC', federated: true } as const;
-      const envoy = await startEnvoy({ config: envoyBootstrap({ ...common, ...sides }), binary });
+      const config = JSON.stringify(envoyBootstrap({ ...common, ...sides }));
+      const envoy = await startEnvoy({
+        config: JSON.parse(config.replaceAll('"ALL"', `"${trust}"`)),
+        binary,
+      });
       owned.defer(() => envoy.stop());
       await envoy.ready();
       return envoy;
