@@ -39,6 +39,7 @@ export async function startBenchReplicas(proxies: number): Promise<BenchReplicas
       CARNET_DATA_DIR: dataDir,
       CARNET_DATABASE_URL: url,
       CARNET_HTTP_ADDR: '127.0.0.1:0',
+      CARNET_GRPC_ADDR: '127.0.0.1:0',
       CARNET_NODE_NAME: `node-${number}`,
       CARNET_LOG_LEVEL: 'error',
       CARNET_KEY_ENCRYPTION_KEY: key,
