@@ -10,6 +10,9 @@ import { encodePem } from '../x509/pem.ts';
 import { MAX_DOCUMENT_BYTES } from './accept-bundle.ts';
 import type { Endpoint } from './federation.ts';
 
+/** An endpoint's certificate, which reasons quote, may be long. */
+const MAX_REASON_CHARACTERS = 500;
+
 export interface FetchOptions {
   readonly timeoutMs?: number;
   readonly stopping?: AbortSignal;
@@ -78,11 +81,16 @@ function authenticatedBy(spiffeId: SpiffeId, known: TrustBundle | null): Request
   };
 }
 
+/** Never throws: nobody would catch it, in the middle of a handshake. */
 function identityFault({ raw }: PeerCertificate, spiffeId: SpiffeId): Error | undefined {
-  const { subjectAltName, basicConstraints } = parseCertificate(raw);
-  const uris = subjectAltName?.value.uris ?? [];
-  if (uris.length === 1 && uris[0] === spiffeId && basicConstraints?.value.ca !== true) return undefined;
-  return new Error(`its certificate is of ${JSON.stringify(uris.slice(0, 2))}, not of ${spiffeId}`);
+  try {
+    const { subjectAltName, basicConstraints } = parseCertificate(raw);
+    const uris = subjectAltName?.value.uris ?? [];
+    if (uris.length === 1 && uris[0] === spiffeId && basicConstraints?.value.ca !== true) return undefined;
+    return new Error(`its certificate is of ${JSON.stringify(uris.slice(0, 2))}, not of ${spiffeId}`);
+  } catch (error) {
+    return new Error('its certificate cannot be read', { cause: error });
+  }
 }
 
 function checkAnswer({ statusCode = 0, headers }: IncomingMessage): void {
@@ -110,5 +118,5 @@ async function readText(response: IncomingMessage): Promise<string> {
 }
 
 function failed(code: CarnetError['code'], { url }: Endpoint, why: string, cause: unknown): CarnetError {
-  return new CarnetError(code, `${url}: ${why}`, { cause });
+  return new CarnetError(code, `${url}: ${why.slice(0, MAX_REASON_CHARACTERS)}`, { cause });
 }

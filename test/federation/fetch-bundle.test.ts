@@ -1,14 +1,18 @@
 import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import type { RequestListener, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import { MAX_DOCUMENT_BYTES } from '../../src/federation/accept-bundle.ts';
 import { fetchBundle } from '../../src/federation/fetch-bundle.ts';
 import type { EndpointIdentity } from '../../src/federation/serve-bundle.ts';
 import { parseSpiffeId } from '../../src/identity/spiffe-id.ts';
-import { encodePem } from '../../src/x509/pem.ts';
+import { decodePem, encodePem } from '../../src/x509/pem.ts';
+import { openssl } from '../x509/openssl.ts';
 import { createDomain } from './domain.ts';
 
 const ID = parseSpiffeId('spiffe://b.test/carnet/server');
@@ -102,6 +106,30 @@ for (const [what, answer] of [
     const fetched = fetchBundle({ profile: 'https_spiffe', url, spiffeId: ID }, B.bundle, { timeoutMs: 300 });
     await t.throwsAsync(fetched, { code: 'timeout' });
   });
+
+test('takes nothing by https_spiffe from a certificate that only OpenSSL can read', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'carnet-fetch-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const path = (name: string): string => join(directory, name);
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  const ca = ['-x509', '-subj', '/CN=b', '-days', '1', '-keyout', path('ca.key'), '-out', path('ca.pem')];
+  const csr = ['-new', '-subj', '/CN=leaf', '-keyout', path('key.pem'), '-out', path('csr.pem')];
+  for (const args of [ca, csr]) t.is(openssl(['req', ...key, ...args]).status, 0);
+  // Without extensions it is of version 1.
+  const signed = ['-CA', path('ca.pem'), '-CAkey', path('ca.key'), '-set_serial', '7', '-days', '1'];
+  t.is(openssl(['x509', '-req', '-in', path('csr.pem'), ...signed, '-out', path('leaf.pem')]).status, 0);
+  const [chain, privateKey, root] = await Promise.all(
+    ['leaf.pem', 'key.pem', 'ca.pem'].map((name) => readFile(path(name), 'utf8')),
+  );
+  const known = { ...B.bundle, x509Authorities: decodePem('CERTIFICATE', root ?? '') };
+  const url = await serve(t, { chain: chain ?? '', privateKey: privateKey ?? '' }, () =>
+    t.fail('it was asked'),
+  );
+  const error = await t.throwsAsync(fetchBundle({ profile: 'https_spiffe', url, spiffeId: ID }, known), {
+    code: 'unavailable',
+  });
+  t.regex(error?.message ?? '', /cannot be read/);
+});
 
 test('gives up at once when the server stops', async (t) => {
   const stopping = new AbortController();
