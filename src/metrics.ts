@@ -95,7 +95,7 @@ export function createMetrics() {
     ),
     authorityExpiry: gauge(
       'carnet_authority_expiry_timestamp_seconds',
-      'When the certificate of an authority in use ends, in seconds since the epoch.',
+      'When an authority in use ends, in seconds since the epoch: its certificate, or its key for JWT-SVIDs.',
       ['kind', 'id', 'state'],
     ),
     kubernetesFailures: counter(

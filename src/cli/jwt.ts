@@ -41,7 +41,9 @@ function fetchCommand(terminal: Terminal): Command {
   return new Command('fetch')
     .description("fetch a JWT-SVID of this process from the agent's socket, and print it")
     .addOption(agentSocketOption())
-    .requiredOption('--audience <NAME>', 'whom it is for; repeatable', collect, [])
+    .requiredOption('--audience <NAME>', 'whom it is for; repeatable', (value, before?: readonly string[]) =>
+      collect(value, before ?? []),
+    )
     .option('--identity <SPIFFE-ID>', 'which of several identities', '')
     .option('--json', 'one JSON document a line for each identity')
     .addHelpText(

@@ -474,7 +474,7 @@ function observe(
     metrics.databaseUp.set(probe.problem === null && recording.problem === null ? 1 : 0);
     metrics.recordQueueLength.set(recorder.queued);
     metrics.authorityExpiry.reset();
-    for (const { id, kind, state, notAfter } of authorities.list())
+    for (const { id, kind, state, notAfter } of [...authorities.list(), ...authorities.jwtKeys()])
       if (state !== 'retired') metrics.authorityExpiry.set({ kind, id, state }, notAfter.getTime() / 1000);
   });
 }

@@ -1,10 +1,11 @@
-import { X509Certificate } from 'node:crypto';
+import { createPublicKey, X509Certificate } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { chmodSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import type { SigningAuthority } from '../../src/ca/authority.ts';
 import { createIssuing, createRoot } from '../../src/ca/create-authority.ts';
 import { createIssue } from '../../src/ca/issue.ts';
+import { createJwtKey, openJwtKey } from '../../src/ca/jwt-key.ts';
 import { type KeyStore, keyStores } from '../../src/ca/key-store.ts';
 import { openAuthority } from '../../src/ca/open-authority.ts';
 import { pkcs11KeyStore } from '../../src/ca/pkcs11-key-store.ts';
@@ -12,6 +13,7 @@ import { CKA, findKey, readAttribute } from '../../src/ca/pkcs11-session.ts';
 import { Pkcs11Token } from '../../src/ca/pkcs11-token.ts';
 import { parseKeyUri } from '../../src/ca/pkcs11-uri.ts';
 import type { KeyAlgorithm } from '../../src/ca/signer.ts';
+import { verifyJws } from '../../src/identity/jws-algorithm.ts';
 import { createSoftToken, type SoftToken } from '../support/softhsm.ts';
 import { generateKeys } from '../x509/keys.ts';
 import { authorityRequest, DAY_SECONDS, issueRequest, KEYS as SEALED } from './authorities.ts';
@@ -184,6 +186,19 @@ test.serial('another token’s key is not looked for', async (t) => {
   const elsewhere = openAuthority({ ...issuing.stored, keyReference }, keys);
   t.like(await t.throwsAsync(issueLeaf(elsewhere)), { code: 'authority_unavailable' });
 });
+
+for (const algorithm of ['ec-p256', 'rsa-2048'] as const)
+  test.serial(`a key of JWT-SVIDs of ${algorithm} is made in the token, and signs there`, async (t) => {
+    const stored = await createJwtKey({ keyAlgorithm: algorithm, ttlSeconds: 3600, now: Date.now() }, keys);
+    t.is(stored.sealedKey, null);
+    t.like(parseKeyUri(stored.keyReference ?? ''), { token: LABEL, object: stored.id });
+    const key = openJwtKey(stored, keys);
+    const input = Buffer.from('a.b');
+    const verifier = createPublicKey({ key: Buffer.from(key.publicKey), format: 'der', type: 'spki' });
+    t.true(verifyJws(key.algorithm, verifier, input, await key.sign(input)));
+    await keys.destroy(stored);
+    await t.throwsAsync(openJwtKey(stored, keys).sign(input), { code: 'authority_unavailable' });
+  });
 
 test.serial('a rotation moves authorities from sealed keys into the token', async (t) => {
   const both = keyStores({ sealed: SEALED, token: keys, newKeys: keys });
