@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Command } from 'commander';
-import { CarnetError } from '../errors.ts';
+import { CarnetError, errorCodeOf, isRetryable } from '../errors.ts';
 import { agentSocketOf, agentSocketOption } from './agent-socket.ts';
 import { LatestDelivery } from './deliver-latest.ts';
 import { describeIdentity, type Identity, type IdentityDescription, identityOf } from './identity.ts';
@@ -16,6 +16,7 @@ interface Flags {
   readonly write?: string;
   readonly run?: string;
   readonly timeout: string;
+  readonly wait?: boolean;
   readonly json?: boolean;
 }
 
@@ -40,6 +41,7 @@ export function fetchCommand(): Command {
     .option('--write <DIR>', 'keep svid.pem, svid.key and bundle.pem in this directory, replaced atomically')
     .option('--run <COMMAND>', 'run this shell command after each change')
     .option('--timeout <SECONDS>', 'how long to wait for an identity, without --watch', '10')
+    .option('--wait', 'in that time wait for the agent and for an entry too, as an init container must')
     .option('--json', 'one JSON document; with --watch one a line')
     .addHelpText('after', EXAMPLE)
     .action(async (flags: Flags) => {
@@ -51,26 +53,53 @@ export function fetchCommand(): Command {
         );
       if (flags.run !== undefined && flags.run.trim() === '')
         throw new CarnetError('config_invalid', '--run: the command is empty');
-      if (flags.watch === true) await watch(flags);
-      else await fetchOnce(flags, timeoutSeconds * 1000);
+      if (flags.watch === true) await watch(flags, timeoutSeconds * 1000);
+      else {
+        const identity = await fetchOnce(flags, timeoutSeconds * 1000);
+        await store(identity, flags);
+        await announce(identity, flags);
+      }
     });
 }
 
-async function fetchOnce(flags: Flags, timeoutMs: number): Promise<void> {
+/** One answer, which the agent may hold back for a few seconds; with `--wait` as many tries as there is time for. */
+async function fetchOnce(flags: Flags, timeoutMs: number): Promise<Identity> {
   const client = await connect(flags);
+  const deadline = performance.now() + timeoutMs;
   try {
-    const identity = identityOf(await client.fetch([flags.identity, BUNDLE], timeoutMs));
-    if (identity === null)
-      throw new CarnetError('unavailable', 'the agent sent no certificate: try again, or see its log');
-    await store(identity, flags);
-    await announce(identity, flags);
+    for (let tries = 0; ; tries++) {
+      try {
+        const identity = identityOf(
+          await client.fetch([flags.identity, BUNDLE], Math.max(1, deadline - performance.now())),
+        );
+        if (identity !== null) return identity;
+        throw new CarnetError('unavailable', 'the agent sent no certificate: try again, or see its log');
+      } catch (error) {
+        const pauseMs = retryPauseMs(tries);
+        if (!mayPass(error, flags) || performance.now() + pauseMs > deadline) throw error;
+        await pause(pauseMs);
+      }
+    }
   } finally {
     client.close();
   }
 }
 
-/** Streams until interrupted; an agent that goes away is waited for. */
-async function watch(flags: Flags): Promise<void> {
+/** An entry may be on its way, and the agent may be starting. */
+function mayPass(error: unknown, { wait }: Flags): boolean {
+  return wait === true && (isRetryable(error) || errorCodeOf(error) === 'permission_denied');
+}
+
+function retryPauseMs(tries: number): number {
+  return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(tries, 10)) * (0.5 + Math.random() / 2);
+}
+
+/**
+ * Streams until interrupted; an agent that goes away is waited for. Who may have nothing is told so: at once, or with
+ * `--wait` when `patienceMs` are over.
+ */
+async function watch(flags: Flags, patienceMs: number): Promise<void> {
+  const patientUntil = performance.now() + patienceMs;
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
   const client = await connect(flags);
@@ -99,13 +128,11 @@ async function watch(flags: Flags): Promise<void> {
           interrupted.signal,
         );
       } catch (error) {
-        if (error instanceof CarnetError && error.code === 'permission_denied') throw error;
+        const denied = errorCodeOf(error) === 'permission_denied';
+        if (denied && !(mayPass(error, flags) && performance.now() < patientUntil)) throw error;
         say(`the agent is away (${messageOf(error)}); trying again`);
       }
-      const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(retries++, 10));
-      await pause(delayMs * (0.5 + Math.random() / 2), undefined, { signal: interrupted.signal }).catch(
-        () => undefined,
-      );
+      await pause(retryPauseMs(retries++), undefined, { signal: interrupted.signal }).catch(() => undefined);
     }
     await delivery.settled();
   } finally {
