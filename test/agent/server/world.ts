@@ -50,6 +50,12 @@ import { createDatabase } from '../../support/database.ts';
 export const TRUST_DOMAIN = parseTrustDomain('carnet.local');
 const KEYS = sealedKeyStore(parseKeyEncryptionKey(randomBytes(32).toString('hex')));
 const MINUTE_MS = 60_000;
+const REVOCATION = {
+  reasonCode: 'keyCompromise',
+  reason: 'test',
+  force: false,
+  actor: 'operator:test',
+} as const;
 
 export type World = Awaited<ReturnType<typeof createWorld>>;
 export type Replica = Awaited<ReturnType<World['replica']>>;
@@ -110,14 +116,9 @@ export async function createWorld() {
       );
       return { id, text };
     },
-    revokeNode: (node: string) =>
-      revoke(apply, {
-        target: { kind: 'node', node },
-        reasonCode: 'keyCompromise',
-        reason: 'test',
-        force: false,
-        actor: 'operator:test',
-      }),
+    revokeNode: (node: string) => revoke(apply, { ...REVOCATION, target: { kind: 'node', node } }),
+    revokeInstance: (instance: string) =>
+      revoke(apply, { ...REVOCATION, target: { kind: 'instance', instance } }),
     /** The events of this action, newest first. */
     events: async (action: string) =>
       (await listEvents(database, { limit: 1000, cursor: null })).items.filter(
