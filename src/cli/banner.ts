@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { join, relative } from 'node:path';
 import type { ServerConfig } from '../config.ts';
 import { CarnetError } from '../errors.ts';
+import { formatAddress } from '../setting-values.ts';
 import type { RunningServer } from './start-server.ts';
 
 /** What a person needs to go on: where things are, and commands that work at once, in a shell. */
@@ -22,6 +23,7 @@ Carnet is ready.
   root SHA-256   ${fingerprint256.replaceAll(':', '').toLowerCase()}
   agent socket   ${server.agentSocket ?? 'none (--no-agent)'}
   REST API       ${server.url}
+  other nodes    ${server.grpcAddress === null ? 'none (--grpc-addr off)' : formatAddress(server.grpcAddress)}
 
 Try, in another terminal:
 

@@ -16,6 +16,7 @@ function commandsFor(
   const config = readServerConfig(new Map([['data-dir', dataDir]]), {});
   const running = {
     url: 'http://127.0.0.1:8080',
+    grpcAddress: null,
     agentSocket: join(dataDir, 'agent.sock'),
     roots: [root.stored.certificate],
     close: async () => undefined,
