@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import test from 'ava';
 import { federatedConsumers, noteBundleServed } from '../../src/db/bundle-served.ts';
 import { PostgresFederationStore } from '../../src/db/federations.ts';
+import { Listener, type Topic } from '../../src/db/listen.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { listEvents } from '../../src/db/operator-events.ts';
 import type { AcceptedBundle, NewFederation } from '../../src/federation/federation.ts';
@@ -134,6 +135,34 @@ test.serial('one without an endpoint is never due, and cannot be fetched', async
   const { trustDomain } = await store.create(federation('hand.test', { endpoint: null }), 'operator:ann');
   t.is(await store.claimDue(60), null);
   await t.throwsAsync(store.claim(trustDomain, 60), { code: 'conflict' });
+});
+
+test.serial('each change wakes every replica', async (t) => {
+  let wake = Promise.withResolvers<void>();
+  const heard: Topic[] = [];
+  const listener = new Listener({
+    url: runtimeUrl,
+    log,
+    random: () => 0,
+    wake: (topic) => {
+      heard.push(topic);
+      if (topic === 'federation') wake.resolve();
+    },
+  });
+  t.teardown(() => listener.close());
+  await wake.promise;
+  const made = federation('woken.test', { endpoint: null, bundle: bundle(1n) });
+  for (const change of [
+    () => store.create(made, 'operator:ann'),
+    () => store.setBundle(made.trustDomain, bundle(2n), 'operator:ann'),
+    () => store.delete(made.trustDomain, 'operator:ann'),
+  ]) {
+    heard.length = 0;
+    wake = Promise.withResolvers();
+    await change();
+    await wake.promise;
+    t.deepEqual(new Set(heard), new Set(['federation']));
+  }
 });
 
 test('that our bundle was fetched may be noted, time and again', async (t) => {

@@ -1,4 +1,6 @@
+import { X509Certificate } from 'node:crypto';
 import test from 'ava';
+import fc from 'fast-check';
 import { acceptBundle, MAX_DOCUMENT_BYTES, trustBundleOf } from '../../src/federation/accept-bundle.ts';
 import { createDomain } from './domain.ts';
 
@@ -52,4 +54,35 @@ test('refuses anything as the bundle of our own trust domain', (t) => {
 test('refuses the key of a root of ours in a certificate that names nobody', async (t) => {
   const nameless = { ...OWN.bundle, x509Authorities: B.bundle.x509Authorities };
   t.throws(() => acceptBundle(B.document(), TD, nameless, null), { code: 'invalid_argument' });
+});
+
+test('whatever is published is refused with a code, or has roots of its own trust domain alone', (t) => {
+  const keys = [OWN, B, C].flatMap((domain) => JSON.parse(domain.document()).keys as object[]);
+  const key = fc.oneof(
+    fc.constantFrom(...keys),
+    fc
+      .tuple(
+        fc.constantFrom(...keys),
+        fc.dictionary(fc.constantFrom('use', 'kty', 'x5c', 'x'), fc.jsonValue()),
+      )
+      .map(([known, changed]) => ({ ...known, ...changed })),
+    fc.jsonValue(),
+  );
+  const document = fc.record(
+    { keys: fc.oneof(fc.array(key, { maxLength: 4 }), fc.jsonValue()), spiffe_sequence: fc.jsonValue() },
+    { requiredKeys: [] },
+  );
+  fc.assert(
+    fc.property(document, (published) => {
+      try {
+        const accepted = acceptBundle(JSON.stringify(published), TD, OWN.bundle, null);
+        const { x509Authorities } = trustBundleOf(TD, { ...accepted, revision: 1, changedAt: new Date() });
+        for (const der of x509Authorities)
+          t.is(new X509Certificate(der).subjectAltName, `URI:spiffe://${TD}`);
+      } catch (error) {
+        t.is((error as { code?: string }).code, 'invalid_argument');
+      }
+    }),
+    { numRuns: 500 },
+  );
 });
