@@ -23,6 +23,8 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
   stream.rejected('ROOTCA', '1', 'no');
   stream.waiting(['gateway/x']);
 
+  api.agents.add('web-1');
+
   const { json: document } = await call(api, 'GET', '/v1/openapi.json', { as: 'none' });
   const exchanges: [method: string, path: string, called: string, body: unknown, status: number][] = [
     ['GET', '/v1/entries', '/v1/entries', undefined, 200],
@@ -53,6 +55,14 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['POST', '/v1/tokens', '/v1/tokens', { name: 'ci', role: 'auditor', ttl: '30d' }, 201],
     ['POST', '/v1/tokens', '/v1/tokens', { name: 'ci', role: 'nobody' }, 400],
     ['DELETE', '/v1/tokens/{id}', '/v1/tokens/token-2', undefined, 200],
+    ['GET', '/v1/join-tokens', '/v1/join-tokens', undefined, 200],
+    ['POST', '/v1/join-tokens', '/v1/join-tokens', { node: 'web-1', ttl: '1h' }, 201],
+    ['POST', '/v1/join-tokens', '/v1/join-tokens', { node: 'Web 1' }, 400],
+    ['DELETE', '/v1/join-tokens/{id}', '/v1/join-tokens/none', undefined, 404],
+    ['GET', '/v1/agents', '/v1/agents', undefined, 200],
+    ['POST', '/v1/agents/{node}/ban', '/v1/agents/web-1/ban', { reason: 'stolen' }, 200],
+    ['POST', '/v1/agents/{node}/ban', '/v1/agents/web-2/ban', { reason: 'stolen' }, 404],
+    ['POST', '/v1/agents/{node}/unban', '/v1/agents/web-1/unban', undefined, 200],
     ['GET', '/v1/rotations', '/v1/rotations', undefined, 200],
     ['POST', '/v1/rotations', '/v1/rotations', { kind: 'root', reason: 'yearly' }, 200],
     ['POST', '/v1/rotations/{kind}', '/v1/rotations/root', { request: 'activate' }, 200],
