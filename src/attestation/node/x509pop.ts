@@ -26,8 +26,6 @@ export interface X509popOptions {
 
 /** Five certificates of 8 KiB. */
 const MAX_PAYLOAD_BYTES = 40 * 1024;
-/** Ours: names beyond are left out, which can only take grants away. */
-const MAX_DNS_NAMES = 32;
 
 /**
  * Attests a machine by the certificate that it has of a CA which is there already: the path to the CA is validated,
@@ -80,7 +78,7 @@ function nodeOf(chain: MachineChain, { nodeName, namePrefix }: X509popOptions): 
   const fingerprint = fingerprintOf(machine);
   const commonNames = readCommonNames(machine);
   const [commonName, ...others] = commonNames;
-  const dnsNames = (machine.subjectAltName?.value.dnsNames ?? []).slice(0, MAX_DNS_NAMES);
+  const dnsNames = machine.subjectAltName?.value.dnsNames ?? [];
   if (nodeName === 'common_name' && (commonName === undefined || others.length > 0))
     throw refused(`the machine's certificate has ${commonNames.length} common names, and its node needs one`);
   return {
