@@ -10,6 +10,10 @@ const RECONNECT_MS = 50;
 export class Watcher implements AsyncDisposable {
   /** Serials, as Carnet writes them. */
   readonly seen = new Set<string>();
+  /** When each serial was first given to it, and when its certificate ends. */
+  readonly times = new Map<string, { readonly arrived: number; readonly ends: number }>();
+  /** Private keys that it was given, PKCS#8, PEM. */
+  readonly keys = new Set<string>();
   /** The last serial of each name. */
   readonly held = new Map<string, string>();
   /** Streams that it opened so far. */
@@ -51,7 +55,12 @@ export class Watcher implements AsyncDisposable {
       if (type?.$case !== 'tlsCertificate') continue;
       const specifier = type.value.certificateChain?.specifier;
       if (specifier?.$case !== 'inlineBytes') throw new Error('a certificate that is not inline');
-      const serial = new X509Certificate(specifier.value).serialNumber.toLowerCase().padStart(32, '0');
+      const certificate = new X509Certificate(specifier.value);
+      const serial = certificate.serialNumber.toLowerCase().padStart(32, '0');
+      if (!this.seen.has(serial))
+        this.times.set(serial, { arrived: Date.now(), ends: certificate.validToDate.getTime() });
+      const key = type.value.privateKey?.specifier;
+      if (key?.$case === 'inlineBytes') this.keys.add(Buffer.from(key.value).toString('utf8'));
       this.seen.add(serial);
       this.held.set(name, serial);
     }
