@@ -1,47 +1,34 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { agentCommand } from './cli/agent.ts';
-import { agentsCommand } from './cli/agents.ts';
-import { attestCommand } from './cli/attest.ts';
-import { auditCommand } from './cli/audit.ts';
-import { databaseCommand } from './cli/db.ts';
-import { doctorCommand } from './cli/doctor.ts';
-import { entryCommand } from './cli/entry.ts';
-import { envoyCommand } from './cli/envoy.ts';
 import { exitCodeOf, reportError } from './cli/exit.ts';
-import { federationCommand } from './cli/federation.ts';
-import { fetchCommand } from './cli/fetch.ts';
-import { joinTokenCommand } from './cli/join-token.ts';
-import { jwtCommand } from './cli/jwt.ts';
-import { keysCommand } from './cli/keys.ts';
-import { proxiesCommand } from './cli/proxies.ts';
-import { revokeCommand } from './cli/revoke.ts';
-import { rootCommand } from './cli/root.ts';
-import { serverCommand } from './cli/server.ts';
-import { tokenCommand } from './cli/token.ts';
+
+/** Each command, loaded when it is asked for: an agent has no room for what a server is made of. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  server: async () => (await import('./cli/server.ts')).serverCommand(),
+  agent: async () => (await import('./cli/agent.ts')).agentCommand(),
+  fetch: async () => (await import('./cli/fetch.ts')).fetchCommand(),
+  entry: async () => (await import('./cli/entry.ts')).entryCommand(),
+  attest: async () => (await import('./cli/attest.ts')).attestCommand(),
+  federation: async () => (await import('./cli/federation.ts')).federationCommand(),
+  proxies: async () => (await import('./cli/proxies.ts')).proxiesCommand(),
+  root: async () => (await import('./cli/root.ts')).rootCommand(),
+  jwt: async () => (await import('./cli/jwt.ts')).jwtCommand(),
+  revoke: async () => (await import('./cli/revoke.ts')).revokeCommand(),
+  audit: async () => (await import('./cli/audit.ts')).auditCommand(),
+  token: async () => (await import('./cli/token.ts')).tokenCommand(),
+  'join-token': async () => (await import('./cli/join-token.ts')).joinTokenCommand(),
+  agents: async () => (await import('./cli/agents.ts')).agentsCommand(),
+  envoy: async () => (await import('./cli/envoy.ts')).envoyCommand(),
+  keys: async () => (await import('./cli/keys.ts')).keysCommand(),
+  db: async () => (await import('./cli/db.ts')).databaseCommand(),
+  doctor: async () => (await import('./cli/doctor.ts')).doctorCommand(),
+};
 
 const program = new Command('carnet')
   .description('Short-lived X.509 identities for every container, over Envoy SDS, each one on record.')
   .version('0.1.0')
-  .showHelpAfterError('Try --help.')
-  .addCommand(serverCommand())
-  .addCommand(agentCommand())
-  .addCommand(fetchCommand())
-  .addCommand(entryCommand())
-  .addCommand(attestCommand())
-  .addCommand(federationCommand())
-  .addCommand(proxiesCommand())
-  .addCommand(rootCommand())
-  .addCommand(jwtCommand())
-  .addCommand(revokeCommand())
-  .addCommand(auditCommand())
-  .addCommand(tokenCommand())
-  .addCommand(joinTokenCommand())
-  .addCommand(agentsCommand())
-  .addCommand(envoyCommand())
-  .addCommand(keysCommand())
-  .addCommand(databaseCommand())
-  .addCommand(doctorCommand());
+  .showHelpAfterError('Try --help.');
+for (const command of await Promise.all(asked(process.argv[2] ?? ''))) program.addCommand(command);
 
 throwInsteadOfExit(program);
 
@@ -56,6 +43,12 @@ try {
 } catch (error) {
   if (!(error instanceof CommanderError)) reportError(error);
   process.exitCode = exitCodeOf(error);
+}
+
+/** The command with this name; all of them for the help, and for a name that is none's. */
+function asked(name: string): Promise<Command>[] {
+  const own = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  return own === undefined ? Object.values(COMMANDS).map((load) => load()) : [own()];
 }
 
 /** Commander ends the process by itself unless each command is told otherwise. */
