@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import {
   createLocalJWKSet,
   createRemoteJWKSet,
@@ -7,7 +7,7 @@ import {
   type JWTVerifyGetKey,
 } from 'jose';
 import { z } from 'zod';
-import { CarnetError } from '../../errors.ts';
+import { CarnetError, type ErrorCode } from '../../errors.ts';
 import { getJson } from '../get-json.ts';
 
 /** Finds the key that a token says it is signed by. Throws `unavailable` or `timeout` where none can be asked for now. */
@@ -24,20 +24,21 @@ const MAX_AGE_MS = 10 * 60_000;
 /** Ours: tokens with keys that nobody knows make us ask no more often than this. */
 const COOLDOWN_MS = 30_000;
 
-/** Keys in a file (RFC 7517 §5), read for each token: attestations are few. Throws `config_invalid`. */
+/**
+ * Keys in a file (RFC 7517 §5), which is read for each token: attestations are few. Throws `config_invalid` for a file
+ * that has none now; later that is `unavailable`.
+ */
 export function keysInFile(path: string): TokenKeys {
-  return async (header, token) => createLocalJWKSet(await readKeySet(path))(header, token);
+  readKeySet(path, 'config_invalid');
+  return async (header, token) => readKeySet(path, 'unavailable')(header, token);
 }
 
-/** The key set in a file, checked for its form. Throws `config_invalid`. */
-export async function readKeySet(path: string): Promise<JSONWebKeySet> {
+function readKeySet(path: string, code: ErrorCode): TokenKeys {
   try {
-    const keySet = JSON.parse(await readFile(path, 'utf8')) as JSONWebKeySet;
-    createLocalJWKSet(keySet);
-    return keySet;
+    return createLocalJWKSet(JSON.parse(readFileSync(path, 'utf8')) as JSONWebKeySet);
   } catch (cause) {
     const why = (cause as Error).message;
-    throw new CarnetError('config_invalid', `${path} can't be read as a JSON Web Key Set: ${why}`, { cause });
+    throw new CarnetError(code, `${path} can't be read as a JSON Web Key Set: ${why}`, { cause });
   }
 }
 
@@ -85,7 +86,15 @@ async function discover(issuer: string, ca: CaPem): Promise<TokenKeys> {
       'unavailable',
       `the discovery document of ${issuer} is of ${data.issuer.slice(0, 200)}`,
     );
-  return keysAt(checkedUrl(data.jwks_uri), ca);
+  return keysAt(keysUrlOf(issuer, data.jwks_uri), ca);
+}
+
+function keysUrlOf(issuer: string, text: string): URL {
+  try {
+    return checkedUrl(text);
+  } catch (cause) {
+    throw new CarnetError('unavailable', `the keys of ${issuer}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 function discoveryUrl(issuer: string): URL {

@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { base64url, type JWTPayload } from 'jose';
 import { createOidcAttestor, type OidcIssuer } from '../../../src/attestation/node/oidc.ts';
@@ -89,9 +90,10 @@ test('keys may be in a file, or at an address behind a CA of its own', async (t)
   await t.throwsAsync(attestorOf([configOf(issuer, { keys: keysAt(keysUrl, null) })])(token), {
     code: 'unavailable',
   });
-  await t.throwsAsync(attestorOf([configOf(issuer, { keys: keysInFile(ca.write('{"keys": 1}')) })])(token), {
-    code: 'config_invalid',
-  });
+  t.throws(() => keysInFile(ca.write('{"keys": 1}')), { code: 'config_invalid' });
+  const keys = keysInFile(file);
+  writeFileSync(file, '{"keys"');
+  await t.throwsAsync(attestorOf([configOf(issuer, { keys })])(token), { code: 'unavailable' });
 });
 
 for (const [claim, claims, code, says] of [
@@ -249,10 +251,8 @@ for (const [claim, document] of [
     const issuer = await startIssuer(t);
     const text = document && JSON.parse(JSON.stringify(document).replace('ITSELF', issuer.url));
     issuer.documents.set('/.well-known/openid-configuration', text);
-    const error = await t.throwsAsync<Error & { code: string }>(
-      attestorOf([configOf(issuer)])(await issuer.sign(CLAIMS)),
-    );
-    t.true(['unavailable', 'config_invalid'].includes(error?.code ?? ''), `${error?.message}`);
+    const token = await issuer.sign(CLAIMS);
+    await t.throwsAsync(attestorOf([configOf(issuer)])(token), { code: 'unavailable' });
   });
 
 test('an issuer that is away is asked again later, and what it told before counts meanwhile', async (t) => {
