@@ -76,9 +76,8 @@ export function openFederation(options: FederationOptions): FederationPart {
     },
     start: () => {
       const look = async (): Promise<void> => {
-        if (!federations.isDue(clock())) return;
-        await refresher.refreshDue();
-        await federations.refresh();
+        // What changes by it is read anew at its notice.
+        if (federations.isDue(clock())) await refresher.refreshDue();
       };
       let underWay = Promise.resolve();
       const wake = (): Promise<void> => {
