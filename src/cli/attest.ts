@@ -80,7 +80,7 @@ async function attestPid(pid: number, config: AttestationConfig, terminal: Termi
       'permission_denied',
       `process ${pid} is of user ${uid}: only root may look at other users' processes (sudo carnet attest …)`,
     );
-  await using platforms = openPlatforms(config, {
+  await using platforms = await openPlatforms(config, {
     warn: (fields: { reason?: unknown }) =>
       note(terminal, `carnet attest: ${printable(String(fields.reason))}`),
   });

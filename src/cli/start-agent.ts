@@ -14,7 +14,6 @@ import type { Clock } from '../clock.ts';
 import { Fleet } from '../delivery/fleet.ts';
 import { FleetReport, type FleetStore } from '../delivery/fleet-report.ts';
 import type { Holder, X509Svid } from '../delivery/holdings.ts';
-import { parseCertsPage } from '../delivery/in-use.ts';
 import type { Superseded } from '../delivery/instance.ts';
 import {
   type Attachment,
@@ -106,7 +105,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const pids = new WeakMap<Attestation, number>();
   const observations = new Observations({
     clock,
-    look: async ({ pid, address }) => parseCertsPage(await readCerts(pid, address)),
+    look: async ({ pid, address }) => {
+      // Loaded for the first Envoy that says where its pages are: its parser is large.
+      const { parseCertsPage } = await import('../delivery/certs-page.ts');
+      return parseCertsPage(await readCerts(pid, address));
+    },
   });
   const server = new Server(SERVER_OPTIONS);
   let callers: CallerSocket | undefined;

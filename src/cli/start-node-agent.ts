@@ -63,7 +63,7 @@ export async function startNodeAgent(options: StartNodeAgentOptions): Promise<Ru
   const { config, clock, log, signal } = options;
   await using stack = new AsyncDisposableStack();
   const metrics = createMetrics();
-  const { platforms } = stack.use(openPlatforms(config, log));
+  const { platforms } = stack.use(await openPlatforms(config, log));
   const cache = await openCache(options, stack);
   const kept = (await cache?.read()) ?? null;
   const bootId = readBootId('/proc');

@@ -349,7 +349,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       federated: () => federation.federations.bundles(),
       isSuperseded: (authority) => authorities.isSuperseded(authority),
       fleet: new PostgresFleetStore(database, node, socket),
-      platforms: stack.use(openPlatforms(config, log)).platforms,
+      platforms: stack.use(await openPlatforms(config, log)).platforms,
       clock,
       log,
       metrics,

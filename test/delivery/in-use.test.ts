@@ -1,5 +1,6 @@
 import test from 'ava';
-import { type Expected, isInUse, parseCertsPage, type TlsContext } from '../../src/delivery/in-use.ts';
+import { parseCertsPage } from '../../src/delivery/certs-page.ts';
+import { type Expected, isInUse, type TlsContext } from '../../src/delivery/in-use.ts';
 
 const TRUST_DOMAIN = 'spiffe://carnet.test';
 const WEB = `${TRUST_DOMAIN}/web`;
