@@ -23,6 +23,7 @@ const CODE_OF_STATUS: Partial<Record<status, ErrorCode>> = {
   [status.UNAVAILABLE]: 'unavailable',
   [status.DEADLINE_EXCEEDED]: 'timeout',
   [status.RESOURCE_EXHAUSTED]: 'too_large',
+  [status.INVALID_ARGUMENT]: 'invalid_argument',
   [status.UNIMPLEMENTED]: 'method_not_allowed',
   [status.UNAUTHENTICATED]: 'unauthenticated',
   [status.PERMISSION_DENIED]: 'permission_denied',

@@ -1,10 +1,10 @@
-import { credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
-import { CarnetError } from '../errors.ts';
+import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import {
   SpiffeWorkloadAPIClient as GrpcClient,
   type JWTSVID,
   type ValidateJWTSVIDResponse,
 } from '../gen/workload.ts';
+import { carnetErrorOf } from '../grpc/error-code.ts';
 import { decodeClaims } from './claims.ts';
 
 /** A small client of the Workload API over an agent's Unix socket. */
@@ -57,26 +57,6 @@ function unary<Response>(
   call: (done: (error: ServiceError | null, response: Response) => void) => unknown,
 ): Promise<Response> {
   return new Promise((resolve, reject) => {
-    call((error, response) => (error === null ? resolve(response) : reject(errorOf(error))));
+    call((error, response) => (error === null ? resolve(response) : reject(carnetErrorOf(error))));
   });
-}
-
-function errorOf(error: ServiceError): CarnetError {
-  const options = { cause: error };
-  switch (error.code) {
-    case status.UNAVAILABLE:
-      return new CarnetError('unavailable', error.details, options);
-    case status.DEADLINE_EXCEEDED:
-      return new CarnetError(
-        'timeout',
-        'the agent did not answer in time: try again, or see its log',
-        options,
-      );
-    case status.PERMISSION_DENIED:
-      return new CarnetError('permission_denied', error.details, options);
-    case status.INVALID_ARGUMENT:
-      return new CarnetError('invalid_argument', error.details, options);
-    default:
-      return new CarnetError('internal', error.details, options);
-  }
 }

@@ -20,6 +20,7 @@ import { addWorkloadApi, type WorkloadCaller } from '../../src/workload-api/serv
 import { TestHolder } from '../sds/holder.ts';
 
 export interface Served {
+  readonly socket: string;
   readonly client: SpiffeWorkloadAPIClient;
   readonly holder: TestHolder;
   /** What streams reported as sent: `x509 NAME VERSION` or `jwt …`. */
@@ -70,14 +71,24 @@ export async function serve(
     log: createLogger('fatal'),
     limits,
   });
-  const address = `unix:${join(directory, 'agent.sock')}`;
+  const socket = join(directory, 'agent.sock');
+  const address = `unix:${socket}`;
   await new Promise<void>((resolve, reject) =>
     server.bindAsync(address, ServerCredentials.createInsecure(), (error) =>
       error ? reject(error) : resolve(),
     ),
   );
   const client = new SpiffeWorkloadAPIClient(address, credentials.createInsecure());
-  const served: Served = { client, holder, sent, observers: 0, open: 0, grants, close: () => api.close() };
+  const served: Served = {
+    socket,
+    client,
+    holder,
+    sent,
+    observers: 0,
+    open: 0,
+    grants,
+    close: () => api.close(),
+  };
   t.teardown(() => {
     client.close();
     server.forceShutdown();
