@@ -142,6 +142,7 @@ function addServices(options: LinkOptions, { listener, directory, sessions }: Li
     attestors: [createJoinTokenAttestor(options.joinTokens), ...options.attestors],
     agents,
     directory,
+    ownNode: config.noAgent ? null : (config.nodeName ?? hostname()),
     issue: issueAgent,
     bundle,
     refusals,

@@ -29,6 +29,8 @@ export interface AttestServiceOptions extends CertifyOptions {
   readonly attestors: readonly NodeAttestor[];
   readonly agents: Pick<AgentStore, 'attested'>;
   readonly directory: AgentDirectory;
+  /** Of the node whose agent this server is itself; null where it is none's. */
+  readonly ownNode: string | null;
   readonly refusals: LinkRefusals;
   readonly clock: Clock;
 }
@@ -122,7 +124,12 @@ class AttestService {
     csr: Uint8Array,
     address: string,
   ): Promise<AgentCertificate> {
-    const { directory, agents } = this.#options;
+    const { directory, agents, ownNode } = this.#options;
+    if (node.name === ownNode)
+      throw new CarnetError(
+        'conflict',
+        `this server is the agent of ${ownNode} itself: give the node another name`,
+      );
     directory.checkNotBanned(node.name);
     const waitSeconds = this.#nodeRate.take(node.name);
     if (waitSeconds > 0)

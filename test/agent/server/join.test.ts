@@ -124,6 +124,12 @@ test('a new attestation of a node ends what the one before it gave, on every ser
   await Promise.all([agent.close(), late.close()]);
 });
 
+test("the node of a server's own agent is nobody else's", async (t) => {
+  const server = await world.replica({ 'node-name': 'own-1' });
+  const { text } = await world.token('own-1');
+  await t.throwsAsync(attest(server, { payload: payloadOf(text) }), { code: 'conflict' });
+});
+
 test('no token is made for a banned node', async (t) => {
   await join(world, replica, 'bad-1');
   await world.agents.ban('bad-1', 'test', 'operator:test');
