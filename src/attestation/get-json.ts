@@ -1,4 +1,4 @@
-import { request as requestHttp } from 'node:http';
+import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { CarnetError } from '../errors.ts';
 
@@ -24,52 +24,50 @@ export interface JsonAnswer {
  * Asks for one JSON document, in bounded time and of bounded size; follows no redirect. Throws `unavailable`,
  * `timeout`, `too_large`, all naming the address.
  */
-export async function getJson(options: JsonRequest): Promise<JsonAnswer> {
-  const { timeoutMs, maxBytes } = options;
+export async function getJson(request: JsonRequest): Promise<JsonAnswer> {
+  const { timeoutMs } = request;
   const signal = AbortSignal.timeout(timeoutMs);
   try {
-    return await ask(options, signal);
+    return await ask(request, signal);
   } catch (cause) {
     if (cause instanceof CarnetError) throw cause;
     if (signal.aborted)
-      throw new CarnetError('timeout', `${nameOf(options)} did not answer within ${timeoutMs} ms`, { cause });
-    throw new CarnetError('unavailable', `${nameOf(options)} can't be reached: ${reasonOf(cause)}`, {
+      throw new CarnetError('timeout', `${nameOf(request)} did not answer within ${timeoutMs} ms`, { cause });
+    throw new CarnetError('unavailable', `${nameOf(request)} can't be reached: ${reasonOf(cause)}`, {
       cause,
     });
   }
+}
 
-  async function ask(
-    { url, socketPath, headers, ca }: JsonRequest,
-    signal: AbortSignal,
-  ): Promise<JsonAnswer> {
-    const request = url.protocol === 'https:' ? requestHttps : requestHttp;
-    const { promise, resolve, reject } = Promise.withResolvers<JsonAnswer>();
-    const outgoing = request(url, {
-      signal,
-      headers: { accept: 'application/json', ...headers },
-      ...(socketPath !== undefined && { socketPath }),
-      ...(ca !== undefined && { ca, minVersion: 'TLSv1.2' }),
-    });
-    outgoing.on('error', reject);
-    outgoing.on('response', (response) => {
-      const chunks: Buffer[] = [];
-      let size = 0;
-      response.on('error', reject);
-      response.on('data', (chunk: Buffer) => {
-        size += chunk.length;
-        if (size <= maxBytes) chunks.push(chunk);
-        else
-          response.destroy(
-            new CarnetError('too_large', `${nameOf(options)} answers with more than ${maxBytes} bytes`),
-          );
-      });
-      response.on('end', () =>
-        resolve({ status: response.statusCode ?? 0, json: parsed(Buffer.concat(chunks).toString('utf8')) }),
+async function ask(request: JsonRequest, signal: AbortSignal): Promise<JsonAnswer> {
+  const { url, socketPath, headers, ca } = request;
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const outgoing = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, {
+    signal,
+    headers: { accept: 'application/json', ...headers },
+    ...(socketPath !== undefined && { socketPath }),
+    ...(ca !== undefined && { ca, minVersion: 'TLSv1.2' }),
+  });
+  outgoing.on('response', resolve);
+  outgoing.on('error', reject);
+  outgoing.end();
+  const response = await promise;
+  return { status: response.statusCode ?? 0, json: parsed(await readBody(response, request)) };
+}
+
+async function readBody(response: IncomingMessage, request: JsonRequest): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > request.maxBytes)
+      throw new CarnetError(
+        'too_large',
+        `${nameOf(request)} answers with more than ${request.maxBytes} bytes`,
       );
-    });
-    outgoing.end();
-    return promise;
+    chunks.push(chunk);
   }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function parsed(text: string): unknown {

@@ -91,7 +91,7 @@ test('finds every selector of a process in a container, sorted, and what it was 
   });
 });
 
-test('what platforms tell is added, with their evidence beside the kernel’s', async (t) => {
+test("what platforms tell is added, with their evidence beside the kernel's", async (t) => {
   const seen: ProcessFacts[] = [];
   const platforms = [
     {
@@ -117,7 +117,7 @@ test('what platforms tell is added, with their evidence beside the kernel’s', 
   t.deepEqual(seen[0]?.container, { id: CONTAINER, podUid: null });
 });
 
-test('a platform that can’t be asked fails the caller, who could get another identity with fewer selectors', async (t) => {
+test("a platform that can't be asked fails the caller, who could get another identity with fewer selectors", async (t) => {
   const attestPlatform = () => Promise.reject(new CarnetError('unavailable', 'kubelet is away'));
   const { tree, attest, program } = fixture(t, {
     platforms: [{ method: 'kubernetes', attest: attestPlatform }],

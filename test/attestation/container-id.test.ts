@@ -1,4 +1,5 @@
 import test from 'ava';
+import fc from 'fast-check';
 import { containerOf } from '../../src/attestation/container-id.ts';
 
 const A = 'a1b2c3d4'.repeat(8);
@@ -153,4 +154,31 @@ test('hierarchies that name different pods of one container name none, and one w
 test('a path with colons is one path, and a line without a path has no container (cgroups(7))', (t) => {
   t.is(containerOf([`0::/docker/x:/docker/${A}`]), null);
   t.is(containerOf(['', '0', '0:', '0::', '0::docker']), null);
+});
+
+test('below a user or a service nothing is a container, whatever it is called', (t) => {
+  const name = fc.constantFrom(
+    'docker',
+    'kubepods',
+    POD,
+    POD_SLICE,
+    A,
+    `crio-${A}.scope`,
+    'a.slice',
+    'x',
+    '..',
+    '',
+  );
+  const path = fc.tuple(
+    fc.constantFrom('', '/..', '/../..', '/system.slice'),
+    fc.constantFrom('user.slice', 'user-1000.slice', 'ci.service', 'session-3.scope'),
+    fc.array(name, { maxLength: 8 }),
+  );
+  fc.assert(
+    fc.property(path, ([outside, delegated, inside]) => {
+      const line = `0::${outside}/${delegated}/${inside.join('/')}`;
+      return containerOf([line]) === null;
+    }),
+  );
+  t.pass();
 });

@@ -152,7 +152,7 @@ for (const [claim, claims, code, says] of [
     await t.throwsAsync(attestorOf([configOf(issuer)])(token), { code, message: says });
   });
 
-test('refuses a token by a key that is not the issuer’s, by no key, or by a shared secret (RFC 8725 §3.1)', async (t) => {
+test("refuses a token by a key that is not the issuer's, by no key, or by a shared secret (RFC 8725 §3.1)", async (t) => {
   const issuer = await startIssuer(t);
   const attest = attestorOf([configOf(issuer)]);
   const [header = '', claims = '', signature = ''] = (await issuer.sign(CLAIMS)).split('.');
@@ -173,7 +173,7 @@ test('refuses a token by a key that is not the issuer’s, by no key, or by a sh
     await t.throwsAsync(attest(token), FAILED);
 });
 
-test('refuses an algorithm that is not on the list, though the key is the issuer’s', async (t) => {
+test("refuses an algorithm that is not on the list, though the key is the issuer's", async (t) => {
   const issuer = await startIssuer(t);
   await issuer.rotate('second', 'ES384');
   const token = await issuer.sign(CLAIMS, { kid: 'second', alg: 'ES384' });
