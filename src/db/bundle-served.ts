@@ -29,8 +29,8 @@ export async function federatedConsumers(database: Queryable): Promise<Consumer[
   );
   return rows.map(({ hint, sent, sent_at }) => ({
     instance: 'federation',
-    node: '-',
-    names: ['other trust domains, which fetch our bundle'],
+    node: 'other networks',
+    names: ['trust domains that fetch our bundle'],
     identities: [],
     streams: 1,
     gone: false,
