@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { credentials, status } from '@grpc/grpc-js';
 import test from 'ava';
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
@@ -6,7 +6,10 @@ import {
   type JWTSVIDResponse,
   SpiffeWorkloadAPIClient,
   type ValidateJWTSVIDResponse,
+  type X509SVIDResponse,
 } from '../../src/gen/workload.ts';
+import { DerReader } from '../../src/x509/der-reader.ts';
+import { TAG } from '../../src/x509/der-tag.ts';
 import { type CarnetProcess, startCarnet } from '../support/carnet.ts';
 import { until } from '../support/until.ts';
 import { header, Messages, unary } from '../workload-api/harness.ts';
@@ -129,6 +132,73 @@ test.serial(
     client.close();
   },
 );
+
+test.serial(
+  'a root rotation counts a program on the Workload API, holds for it, and breaks none of its handshakes',
+  async (t) => {
+    t.timeout(300_000);
+    await using carnet = await startCarnet(['--leaf-ttl', '15s', '--rotation-hold', '3s']);
+    await register(carnet, 'web', '/web', 'internal');
+    const client = clientOf(carnet);
+    const messages: Snapshot[] = [];
+    const stream = client.fetchX509Svid({}, header());
+    stream.on('data', (message) => void messages.push(snapshotOf(message)));
+    const ended = new Promise<void>((resolve) => stream.once('error', () => resolve()));
+    await until('it has its identity', () => messages.length > 0);
+    const [old = ''] = messages[0]?.roots ?? [];
+    await carnet.call('POST', '/v1/rotations', { kind: 'root', reason: 'test' });
+    const waits = new Set<string>();
+    await until('the old root is gone', async () => {
+      const { items } = (await carnet.call('GET', '/v1/rotations')) as Rotations;
+      for (const { laggards } of items) for (const { why } of laggards) waits.add(why);
+      return items.length === 0 && messages.at(-1)?.roots.includes(old) === false;
+    });
+    stream.cancel();
+    await ended;
+    client.close();
+    t.true(waits.has('cannot acknowledge, and is held for'), [...waits].join());
+    const renewed = messages.findIndex(({ root }) => root !== old);
+    const told = messages.findIndex(({ roots }) => roots.length === 2);
+    t.log(
+      `told of the new root by message ${told}, given a leaf under it by message ${renewed} of ${messages.length}`,
+    );
+    t.true(told > 0 && told < renewed);
+    // Whatever two programs hold of what was said, one message apart, each accepts the other.
+    for (const [i, { root, roots }] of messages.entries()) {
+      t.true(roots.includes(root));
+      for (const other of [messages[i - 1], messages[i + 1]]) t.true(other?.roots.includes(root) ?? true);
+    }
+  },
+);
+
+interface Rotations {
+  readonly items: readonly { readonly laggards: readonly { readonly why: string }[] }[];
+}
+
+/** What one message says of roots: SHA-256 fingerprints of those that are trusted, and of the one that the leaf chains to. */
+interface Snapshot {
+  readonly root: string;
+  readonly roots: readonly string[];
+}
+
+function snapshotOf({ svids }: X509SVIDResponse): Snapshot {
+  const [svid] = svids;
+  if (svid === undefined) throw new Error('a message without an identity');
+  const [leaf, issuing] = certificatesOf(svid.x509Svid);
+  const roots = certificatesOf(svid.bundle);
+  const root = roots.find(({ publicKey }) => issuing?.verify(publicKey));
+  if (issuing === undefined || leaf?.verify(issuing.publicKey) !== true || root === undefined)
+    throw new Error('a leaf that its own bundle does not verify');
+  return { root: root.fingerprint256, roots: roots.map(({ fingerprint256 }) => fingerprint256) };
+}
+
+/** Certificates one after the other, DER. */
+function certificatesOf(der: Uint8Array): X509Certificate[] {
+  const reader = new DerReader(der);
+  const found: X509Certificate[] = [];
+  while (!reader.done) found.push(new X509Certificate(reader.element(TAG.sequence)));
+  return found;
+}
 
 interface Keys {
   readonly items: readonly { readonly id: string; readonly state: string }[];
