@@ -51,7 +51,18 @@ test('where CRLs are found has no slash at its end, and is unsaid by default', (
     t.is(read({ 'public-url': value }, {}).publicUrl, url);
 });
 
+test('gRPC listens where it is told to, or nowhere, under the names that it is told', (t) => {
+  t.deepEqual(read({}, {}).grpcAddr, { host: '127.0.0.1', port: 8443 });
+  t.is(read({ 'grpc-addr': 'off' }, {}).grpcAddr, null);
+  t.deepEqual(read({}, {}).grpcDnsName, []);
+  t.deepEqual(read({ 'grpc-dns-name': 'a.b, c.d.svc' }, {}).grpcDnsName, ['a.b', 'c.d.svc']);
+});
+
 const REFUSED: [flag: string, value: string][] = [
+  ['grpc-addr', 'nowhere'],
+  ['grpc-dns-name', '*.example.org'],
+  ['grpc-dns-name', 'a,,b'],
+  ['agent-ttl', '31d'],
   ['public-url', 'pki.example.org'],
   ['public-url', 'https://pki.example.org'],
   ['public-url', 'http://'],
@@ -106,6 +117,7 @@ for (const [flag, value] of REFUSED)
 
 test('refuses a leaf that would outlive its issuing CA, and that one its root', (t) => {
   t.throws(() => read({ 'issuing-ca-ttl': '1h', 'leaf-ttl': '2h' }), { code: 'config_invalid' });
+  t.throws(() => read({ 'issuing-ca-ttl': '1h', 'agent-ttl': '2h' }), { code: 'config_invalid' });
   t.throws(() => read({ 'issuing-ca-ttl': '2d', 'root-ca-ttl': '1d' }), { code: 'config_invalid' });
   t.notThrows(() => read({ 'leaf-ttl': '1h', 'issuing-ca-ttl': '1h', 'root-ca-ttl': '1h' }));
 });

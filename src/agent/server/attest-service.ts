@@ -88,7 +88,7 @@ class AttestService {
       call.write({ step: { $case: 'certificate', value: certificate } });
       call.end();
     } catch (error) {
-      this.#options.refusals.add({ error, node: claimed.node, address, what: 'attest' });
+      if (!call.cancelled) this.#options.refusals.add({ error, node: claimed.node, address, what: 'attest' });
       call.emit('error', Object.assign(new Error('refused'), statusWithCode(error)));
     } finally {
       clearTimeout(timer);

@@ -96,7 +96,7 @@ export class SessionService {
       if (!session.refused) call.end();
     } catch (error) {
       const address = agent?.address ?? '';
-      refusals.add({ error, node: agent?.node ?? null, address, what: 'Session' });
+      if (!gone.signal.aborted) refusals.add({ error, node: agent?.node ?? null, address, what: 'Session' });
       const retryAfterMs = error instanceof TooManyWaiting ? error.retryAfterMs : null;
       call.emit('error', Object.assign(new Error('refused'), statusWithCode(error, retryAfterMs)));
     } finally {
