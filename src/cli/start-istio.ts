@@ -2,6 +2,8 @@ import type { Listener } from '../agent/server/listener.ts';
 import { boundByReview } from '../attestation/node/bound-token.ts';
 import type { Issue } from '../ca/issue-request.ts';
 import type { ServerConfig } from '../config.ts';
+import { noteHandedOut } from '../db/consumers.ts';
+import type { Database } from '../db/database.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { CertificateAuthorityOptions } from '../istio/create-certificate.ts';
 import { addIstioCertificateService } from '../istio/server.ts';
@@ -13,6 +15,7 @@ import type { Logger } from '../log.ts';
 
 export interface IstioOptions {
   readonly config: ServerConfig;
+  readonly database: Database;
   readonly listener: Listener;
   readonly grantsOf: CertificateAuthorityOptions['grantsOf'];
   readonly issue: Issue;
@@ -22,12 +25,14 @@ export interface IstioOptions {
 
 /** Ours: each asks the API server two or three questions. */
 const MAX_CALLS = 256;
+/** Under which name its clients are counted as consumers. */
+const AGENT = 'istio';
 
 /**
  * Serves Istio's certificate service on `--grpc-addr`. Null without `--istio`. Throws `config_invalid` where the
  * cluster's access can't be read.
  */
-export function startIstio({ config, listener, ...options }: IstioOptions): Disposable | null {
+export function startIstio({ config, database, listener, ...options }: IstioOptions): Disposable | null {
   const { istio, kubernetes, istioAudience, trustDomain } = config;
   if (!istio || kubernetes === null) return null;
   const client = new KubernetesClient(openAccess(kubernetes, process.env), Math.random);
@@ -37,6 +42,8 @@ export function startIstio({ config, listener, ...options }: IstioOptions): Disp
     ...createTokenBearers(client, async (token) =>
       boundByReview(await review(token, istioAudience), istioAudience),
     ),
+    handOut: ({ identity, notAfter }, { sequence }, holder) =>
+      noteHandedOut(database, AGENT, { ...holder, identity, sequence, notAfter }),
     trustDomain,
     nodeAgents: new Set(config.istioNodeAgents),
     defaultTtlSeconds: config.leafTtl,

@@ -328,6 +328,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     stack.defer(() => startedLink.close());
     const istio = startIstio({
       config,
+      database,
       listener: startedLink.listener,
       grantsOf,
       issue: issueSvid,

@@ -117,6 +117,40 @@ export class PostgresFleetStore implements FleetStore {
   }
 }
 
+/** Whom a certificate and a bundle were handed to in one answer: it has no stream, and cannot acknowledge. */
+export interface HandedOut {
+  readonly instance: string;
+  readonly node: string;
+  readonly identity: string;
+  /** Of the bundle. */
+  readonly sequence: number;
+  /** End of the certificate. */
+  readonly notAfter: Date;
+}
+
+/**
+ * Takes note of it until the certificate ends. All that the instance was given and that has not ended counts as in use:
+ * nobody knows whether the answer arrived. `agent` names whose word it is.
+ */
+export async function noteHandedOut(database: Queryable, agent: string, handed: HandedOut): Promise<void> {
+  const nothingOpen = JSON.stringify({ open: [], left: [], lasting: [], own: [], unconfirmed: null });
+  await database.query(
+    `INSERT INTO consumer AS known (agent, instance, node, names, identities, streams, gone, acknowledges, bundle_sent,
+       bundle_sent_at, authorities, holds_until, keep_until, held)
+     SELECT $1, $2, $3, '{}', ARRAY[$4], 0, false, false, $5, statement_timestamp(),
+       array(SELECT DISTINCT authority_id FROM issuance WHERE instance = $2 AND not_after > statement_timestamp()),
+       $6, $6, $7
+     ON CONFLICT (instance, agent) DO UPDATE SET
+       (identities, bundle_sent, bundle_sent_at, authorities, holds_until, keep_until, updated_at) =
+       ROW (EXCLUDED.identities, EXCLUDED.bundle_sent,
+         CASE WHEN known.bundle_sent = EXCLUDED.bundle_sent THEN known.bundle_sent_at ELSE EXCLUDED.bundle_sent_at END,
+         EXCLUDED.authorities,
+         greatest(known.holds_until, EXCLUDED.holds_until), greatest(known.keep_until, EXCLUDED.keep_until),
+         statement_timestamp())`,
+    [agent, handed.instance, handed.node, handed.identity, handed.sequence, handed.notAfter, nothingOpen],
+  );
+}
+
 /** Removes what no longer says anything, whichever agent stored it. */
 export async function pruneConsumers(database: Queryable): Promise<void> {
   await database.query('DELETE FROM consumer WHERE keep_until < statement_timestamp()');

@@ -1,5 +1,5 @@
 import type { Attestation } from '../attestation/attestation.ts';
-import type { Issue } from '../ca/issue-request.ts';
+import type { Issue, IssuedSvid } from '../ca/issue-request.ts';
 import { CarnetError } from '../errors.ts';
 import {
   parseSpiffeId,
@@ -37,6 +37,15 @@ export interface CertificateAuthorityOptions {
   readonly grantsOf: (attestation: Attestation, node: string) => readonly Grant[];
   readonly issue: Issue;
   readonly bundle: () => TrustBundle;
+  /**
+   * Takes note of what is about to be handed out, for rotations to wait for whoever has it: it will not say what it
+   * does with it, and learns of other roots only when it asks again.
+   */
+  readonly handOut: (
+    svid: IssuedSvid,
+    bundle: TrustBundle,
+    holder: { instance: string; node: string },
+  ) => Promise<void>;
   /** For grants that name no lifetime. */
   readonly defaultTtlSeconds: number;
 }
@@ -73,15 +82,17 @@ export async function createCertificate(
   const bearer = await options.authenticate(call.token);
   const { attestation, account } = await subjectOf(call.impersonated, bearer, options);
   const grant = grantFor(account, attestation, bearer.node, options);
-  const { chain } = await options.issue({
+  const svid = await options.issue({
     csr,
     grant: { ...grant, ttlSeconds: lifeOf(grant, call.validityDuration, options.defaultTtlSeconds) },
     attestation,
     node: bearer.node,
     requester: `istio:${nameOf(bearer.serviceAccount)}`,
   });
-  const roots = options.bundle().x509Authorities.map((root) => encodePem('CERTIFICATE', root));
-  return [...chain.map((certificate) => encodePem('CERTIFICATE', certificate)), roots.join('')];
+  const bundle = options.bundle();
+  await options.handOut(svid, bundle, { instance: attestation.instance, node: bearer.node });
+  const roots = bundle.x509Authorities.map((root) => encodePem('CERTIFICATE', root));
+  return [...svid.chain.map((certificate) => encodePem('CERTIFICATE', certificate)), roots.join('')];
 }
 
 /** Whom the certificate is for: the bearer, or who runs beside a node agent. */

@@ -1,5 +1,11 @@
 import test from 'ava';
-import { listConsumers, outstandingOf, PostgresFleetStore, pruneConsumers } from '../../src/db/consumers.ts';
+import {
+  listConsumers,
+  noteHandedOut,
+  outstandingOf,
+  PostgresFleetStore,
+  pruneConsumers,
+} from '../../src/db/consumers.ts';
 import { insertIssuances } from '../../src/db/issuances.ts';
 import type { ConsumerRecord } from '../../src/delivery/member.ts';
 import { createDatabase } from '../support/database.ts';
@@ -116,6 +122,29 @@ test.serial(
         [null, null, null],
       ],
     );
+  },
+);
+
+test.serial(
+  'what is handed out without a stream counts until it ends, since the bundle was first sent',
+  async (t) => {
+    const [soon, later] = [new Date(Date.now() + HOUR_MS), new Date(Date.now() + 2 * HOUR_MS)];
+    const handed = { instance: 'pod:1', node: 'n1', identity: 'spiffe://td/a', sequence: 3, notAfter: soon };
+    await insertIssuances(database, [
+      issuance({ instance: 'pod:1', authority: 'issuing-1', notAfter: soon }),
+      issuance({ instance: 'pod:1', authority: 'issuing-2', notAfter: later }),
+    ]);
+    await noteHandedOut(database, 'istio', handed);
+    const [first] = await listConsumers(database);
+    t.like(first, { instance: 'pod:1', node: 'n1', streams: 0, acknowledges: false, bundleSent: 3 });
+    t.deepEqual(first?.authorities.toSorted(), ['issuing-1', 'issuing-2']);
+    await noteHandedOut(database, 'istio', { ...handed, notAfter: later });
+    const [again] = await listConsumers(database);
+    t.like(again, { bundleSentAt: first?.bundleSentAt, holdsUntil: later.getTime() });
+    await noteHandedOut(database, 'istio', { ...handed, sequence: 4 });
+    const [newer] = await listConsumers(database);
+    t.true((newer?.bundleSentAt ?? 0) > (first?.bundleSentAt ?? 0));
+    t.like(newer, { bundleSent: 4, holdsUntil: later.getTime() });
   },
 );
 

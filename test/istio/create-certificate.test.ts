@@ -48,6 +48,7 @@ function bearer(name: string, node: string): TokenBearer {
 }
 
 const recorded: Issuance[] = [];
+const handedOut: string[] = [];
 const server = new Server();
 addIstioCertificateService(server, {
   trustDomain: TRUST_DOMAIN,
@@ -87,6 +88,8 @@ addIstioCertificateService(server, {
     x509Sequence: 1,
     jwtAuthorities: [],
   }),
+  handOut: async ({ identity }, { sequence }, { instance, node }) =>
+    void handedOut.push(`${identity} ${sequence} ${instance} ${node}`),
   defaultTtlSeconds: 3600,
   maxCalls: 8,
   log: createLogger('fatal'),
