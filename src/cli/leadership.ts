@@ -53,18 +53,30 @@ export class Leadership implements AsyncDisposable {
   }
 
   async #look(): Promise<void> {
-    const { take, lead, log, now } = this.#options;
+    const { take, log, now } = this.#options;
     try {
       const asked = now();
       const ours = await take(LEASE_SECONDS);
       if (ours) this.#heldUntil = asked + LEASE_SECONDS * 1000;
       else await this.#stop();
-      if (ours && this.#led === null) this.#led = await lead();
+      if (ours && this.#led === null) await this.#start();
     } catch (error) {
       log.warn({ reason: (error as Error).message }, 'who leads could not be found out; it is tried again');
     }
     // Before the lease ends, and not after.
     if (now() + RENEW_MS * 1.25 >= this.#heldUntil) await this.#stop();
+  }
+
+  async #start(): Promise<void> {
+    const { lead, log } = this.#options;
+    try {
+      this.#led = await lead();
+    } catch (error) {
+      log.warn(
+        { reason: (error as Error).message },
+        'what the leader does could not begin; it is tried again',
+      );
+    }
   }
 
   async #stop(): Promise<void> {

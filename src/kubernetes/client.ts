@@ -19,6 +19,7 @@ export type Query = Readonly<Record<string, string | number | boolean | undefine
 const REQUEST_TIMEOUT_MS = 15_000;
 /** A page of 500 pods is some 5 MB. */
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
+const MAX_ERROR_BYTES = 1024 * 1024;
 /** Ours: four tries in about 3 s. Whoever needs longer has a loop of his own. */
 const TRIES = 4;
 const RETRY_MIN_MS = 200;
@@ -125,7 +126,7 @@ async function* splitLines(response: IncomingMessage, maxLineBytes: number): Asy
 
 async function apiErrorOf(response: IncomingMessage): Promise<ApiError> {
   const { statusCode = 0 } = response;
-  const text = await readBody(response, MAX_BODY_BYTES).catch(() => '');
+  const text = await readBody(response, MAX_ERROR_BYTES).catch(() => '');
   let message = '';
   try {
     message = String((JSON.parse(text) as { message?: unknown }).message ?? '');

@@ -47,6 +47,8 @@ export function publishBundle(options: PublishOptions): BundlePublisher {
   let published: Published | null = null;
   const passes = new Passes({
     work: async () => {
+      // Without a place to put it nobody takes his trust from the cluster, and no rotation is to wait for it.
+      if (options.signerName === null && namespaces === null) return;
       try {
         const sequence = await publish(options, [...(namespaces?.objects.values() ?? [])]);
         if (published?.sequence !== sequence) published = { sequence, at: options.now() };

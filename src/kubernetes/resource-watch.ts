@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { CarnetError } from '../errors.ts';
 import { ApiError, type KubernetesClient, type Query } from './client.ts';
 
 export interface WatchOptions<T> {
@@ -11,7 +13,7 @@ export interface WatchOptions<T> {
   readonly view: (object: unknown) => T | null;
   /** More are left out, and told of by `truncated`. */
   readonly maxObjects: number;
-  /** An object came, changed or went; null for all of them, after a list. Must only take note. */
+  /** What is kept of an object came, changed or went; null for all of them, after a list. Must only take note. */
   readonly onChange: (key: string | null) => void;
   /** The watch could not go on and is tried again; `failures` is which in a row. */
   readonly onFailed: (error: unknown, failures: number) => void;
@@ -31,6 +33,8 @@ const PAGE = 500;
 /** How long the API server is asked to let a watch run; jittered up to twice as much. */
 const WATCH_SECONDS = 240;
 const WATCH_GRACE_MS = 30_000;
+/** One that ends sooner without a word is no watch: to begin it anew at once would be to do so for ever. */
+const LEAST_WATCH_MS = 1_000;
 /** etcd holds no object of more than 1.5 MiB. */
 const MAX_EVENT_BYTES = 8 * 1024 * 1024;
 const RETRY_MIN_MS = 250;
@@ -50,6 +54,7 @@ export class ResourceWatch<T> {
   #version: string | null = null;
   #truncated = false;
   #failures = 0;
+  #goneInARow = 0;
 
   constructor(options: WatchOptions<T>) {
     this.#options = options;
@@ -91,10 +96,10 @@ export class ResourceWatch<T> {
         continue;
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof ApiError && error.status === GONE) {
-          this.#version = null;
-          continue;
-        }
+        const gone = error instanceof ApiError && error.status === GONE;
+        if (gone) this.#version = null;
+        // Once it is listed anew at once; again, with no event between, it is a failure like any other.
+        if (gone && this.#goneInARow++ === 0) continue;
         this.#options.onFailed(error, ++this.#failures);
       }
       const pauseMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(this.#failures, 10));
@@ -136,19 +141,28 @@ export class ResourceWatch<T> {
       resourceVersion: this.#version ?? '',
       timeoutSeconds,
     };
+    const begin = performance.now();
+    let events = 0;
     for await (const line of client.lines(path, asked, signal, MAX_EVENT_BYTES)) {
       this.#take(JSON.parse(line) as { type: string; object: Meta & { code?: number; message?: string } });
       this.#failures = 0;
+      this.#goneInARow = 0;
+      events++;
     }
+    if (events === 0 && performance.now() - begin < LEAST_WATCH_MS)
+      throw new CarnetError('unavailable', `Kubernetes: a watch of ${path} ended as soon as it had begun`);
   }
 
   #take({ type, object }: { type: string; object: Meta & { code?: number; message?: string } }): void {
     if (type === 'ERROR') throw new ApiError(object.code ?? 500, object.message ?? 'the watch failed');
     this.#version = object.metadata.resourceVersion;
     if (type === 'BOOKMARK') return;
-    if (type === 'DELETED') this.#objects.delete(keyOf(object));
+    const key = keyOf(object);
+    const before = this.#objects.get(key);
+    if (type === 'DELETED') this.#objects.delete(key);
     else this.#put(this.#objects, object);
-    this.#options.onChange(keyOf(object));
+    // Most changes are of a status that the view doesn't show.
+    if (!isDeepStrictEqual(before, this.#objects.get(key))) this.#options.onChange(key);
   }
 
   #put(objects: Map<string, T>, object: Meta): void {

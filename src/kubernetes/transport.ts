@@ -13,6 +13,8 @@ export interface Call {
 
 /** Connections are kept, and are few: what does not fit waits within its own time. */
 const MAX_SOCKETS = 16;
+/** A silent connection is probed after this time, and given up 10 s later: else a watch would not notice a dead peer. */
+const PROBE_AFTER_MS = 30_000;
 
 /** One HTTPS request to the API server after another, over connections that are kept. */
 export class Transport {
@@ -23,6 +25,7 @@ export class Transport {
     this.#access = access;
     this.#agent = new Agent({
       keepAlive: true,
+      keepAliveMsecs: PROBE_AFTER_MS,
       maxSockets: MAX_SOCKETS,
       minVersion: 'TLSv1.2',
       ...(access.ca !== null && { ca: access.ca }),

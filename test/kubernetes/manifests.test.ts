@@ -81,6 +81,15 @@ test('the secrets that the server needs are made by a script, and pass too', asy
   t.is(parseAllDocuments(external).length, 1);
 });
 
+test('the examples pass, and a cluster keeps their projected certificates', async (t) => {
+  const dryRun = ['create', '--dry-run=server', '--validate=strict', '-o', 'json', '-f'];
+  await world.cluster.kubectl(...dryRun, join(MANIFESTS, 'examples/sidecar.yaml'));
+  const pod = await world.cluster.kubectl(...dryRun, join(MANIFESTS, 'examples/pod-certificate.yaml'));
+  const { spec } = JSON.parse(pod) as { spec: { volumes: { projected?: { sources: object[] } }[] } };
+  const kept = spec.volumes[0]?.projected?.sources.flatMap((source) => Object.keys(source));
+  t.deepEqual(kept, ['podCertificate', 'clusterTrustBundle']);
+});
+
 test('the server and the quickstart Postgres run where only restricted pods may', async (t) => {
   const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
   await world.cluster.apply(

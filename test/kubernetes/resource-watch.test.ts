@@ -46,7 +46,12 @@ class Script {
   };
 }
 
-function watchOn(t: ExecutionContext, script: Script, maxObjects = 10): ResourceWatch<Item> {
+function watchOn(
+  t: ExecutionContext,
+  script: Script,
+  maxObjects = 10,
+  onFailed: (error: unknown, failures: number) => void = () => undefined,
+): ResourceWatch<Item> {
   const client = script as Pick<Script, 'get' | 'lines'> as unknown as KubernetesClient;
   const watch = new ResourceWatch<Item>({
     client,
@@ -54,7 +59,7 @@ function watchOn(t: ExecutionContext, script: Script, maxObjects = 10): Resource
     view: (object) => object as Item,
     maxObjects,
     onChange: () => undefined,
-    onFailed: () => undefined,
+    onFailed,
     random: () => 0,
   });
   t.teardown(() => watch.close());
@@ -111,4 +116,35 @@ test('keeps no more than its limit, and says so', async (t) => {
 test('an answer of the API server keeps its status and its words', (t) => {
   const error = new ApiError(403, 'no');
   t.deepEqual([error.code, error.status, error.message], ['permission_denied', 403, 'Kubernetes: no']);
+});
+
+test('a watch that ends at once without a word is a failure, and waited after', async (t) => {
+  const script = new Script();
+  script.lists.push([[item('a')]]);
+  script.watches.push([], []);
+  const failed: number[] = [];
+  const watch = watchOn(t, script, 10, (_, failures) => failed.push(failures));
+  await until('the third watch', () => script.asked.length === 4);
+  t.deepEqual(failed, [1, 2]);
+  t.is(names(watch), 'a');
+});
+
+test('what the view does not show is no change', async (t) => {
+  const script = new Script();
+  script.lists.push([[item('a')]]);
+  script.watches.push([event('MODIFIED', item('a', '11')), event('ADDED', item('b', '12'))]);
+  const changed: (string | null)[] = [];
+  const client = script as Pick<Script, 'get' | 'lines'> as unknown as KubernetesClient;
+  const watch = new ResourceWatch<string>({
+    client,
+    path: '/items',
+    view: (object) => (object as Item).metadata.name,
+    maxObjects: 10,
+    onChange: (key) => changed.push(key),
+    onFailed: () => undefined,
+    random: () => 0,
+  });
+  t.teardown(() => watch.close());
+  await until('the second watch', () => script.asked.length === 3);
+  t.deepEqual(changed, [null, 'b']);
 });
