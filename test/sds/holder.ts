@@ -11,7 +11,14 @@ export class TestHolder implements Holder {
 
   constructor(holdings: Partial<Holdings> = {}, instance = 'process:boot:1:1') {
     this.instance = instance;
-    this.#holdings = { svids: [svid()], bundle: bundle(1), complete: true, problem: null, ...holdings };
+    this.#holdings = {
+      svids: [svid()],
+      bundle: bundle(1),
+      federated: [],
+      complete: true,
+      problem: null,
+      ...holdings,
+    };
   }
 
   current(): Holdings {
