@@ -21,6 +21,8 @@ export type Expected =
       /** `spiffe://<trust domain>`. */
       readonly trustDomainId: string;
       readonly serials: ReadonlySet<string>;
+      /** Of other trust domains' roots, which may be trusted beside them. */
+      readonly foreign: ReadonlySet<string>;
     };
 
 /** `serial` in hex, in the one form in which two of them can be compared. */
@@ -46,7 +48,9 @@ function isMeant(expected: Expected, { roots, chain }: TlsContext): boolean {
 
 function uses(expected: Expected, { roots, chain }: TlsContext): boolean {
   if (expected.kind === 'leaf') return chain.some(({ serial }) => serial === expected.serial);
-  const trusted = new Set(roots.map(({ serial }) => serial));
+  const trusted = new Set(
+    roots.map(({ serial }) => serial).filter((serial) => !expected.foreign.has(serial)),
+  );
   return (
     trusted.size === expected.serials.size && [...trusted].every((serial) => expected.serials.has(serial))
   );

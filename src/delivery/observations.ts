@@ -33,8 +33,8 @@ export interface ObservationLimits {
 /** Thirteen tries take 9 s, if each is answered at once. */
 const DEFAULT_LIMITS: ObservationLimits = { concurrency: 4, tries: 13, delayMs: 50 };
 const MAX_DELAY_MS = 1_000;
-/** As Envoys ask for the bundle of their own trust domain, or by that trust domain's ID. */
-const OWN_BUNDLE = 'ROOTCA';
+/** As Envoys ask for the bundle of their own trust domain, also beside others; or by that trust domain's ID. */
+const OWN_BUNDLES: ReadonlySet<string> = new Set(['ROOTCA', 'ALL']);
 
 /** What a stream acknowledged of one resource and is not seen to use yet. */
 interface Missing {
@@ -218,12 +218,13 @@ function missingOf({ streams }: Proxy): number {
 
 /** What `holder` holds under this version now, as it was just sent; null for what says nothing of our own trust domain. */
 function expectedOf(holder: Holder, name: string, version: string): Expected | null {
-  const { svids, bundle } = holder.current();
+  const { svids, bundle, federated } = holder.current();
   const svid = svids.find(({ serial }) => serial === version);
   if (svid !== undefined) return { kind: 'leaf', identity: svid.identity, serial: serialText(svid.serial) };
   const trustDomainId = `spiffe://${bundle.trustDomain}`;
-  if (name !== OWN_BUNDLE && name !== trustDomainId) return null;
-  return { kind: 'bundle', trustDomainId, serials: serialsOf(bundle) };
+  if (!OWN_BUNDLES.has(name) && name !== trustDomainId) return null;
+  const foreign = new Set(federated.flatMap((one) => [...serialsOf(one)]));
+  return { kind: 'bundle', trustDomainId, serials: serialsOf(bundle), foreign };
 }
 
 const serials = new WeakMap<TrustBundle, ReadonlySet<string>>();

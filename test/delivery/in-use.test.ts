@@ -5,7 +5,12 @@ import { type Expected, isInUse, type TlsContext } from '../../src/delivery/in-u
 const TRUST_DOMAIN = 'spiffe://carnet.test';
 const WEB = `${TRUST_DOMAIN}/web`;
 const LEAF: Expected = { kind: 'leaf', identity: WEB, serial: '1a' };
-const BUNDLE: Expected = { kind: 'bundle', trustDomainId: TRUST_DOMAIN, serials: new Set(['a', 'b']) };
+const BUNDLE: Expected = {
+  kind: 'bundle',
+  trustDomainId: TRUST_DOMAIN,
+  serials: new Set(['a', 'b']),
+  foreign: new Set(['f']),
+};
 
 const CASES: readonly [claim: string, Expected, TlsContext[], boolean][] = [
   ['a leaf that its context presents is in use', LEAF, [context(['a'], '1a')], true],
@@ -15,6 +20,13 @@ const CASES: readonly [claim: string, Expected, TlsContext[], boolean][] = [
   ['a bundle whose roots its context trusts is in use', BUNDLE, [context(['a', 'b'], '1a')], true],
   ['a bundle of which one root is missing is not', BUNDLE, [context(['a'], '1a')], false],
   ['a bundle beside a root that it no longer has is not', BUNDLE, [context(['a', 'b', 'c'], '1a')], false],
+  ["a bundle beside another trust domain's root is in use", BUNDLE, [context(['a', 'b', 'f'], '1a')], true],
+  [
+    "another trust domain's root does not stand for one of its own",
+    BUNDLE,
+    [context(['a', 'f'], '1a')],
+    false,
+  ],
   [
     'a bundle in one of two contexts is not',
     BUNDLE,

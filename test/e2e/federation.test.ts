@@ -20,6 +20,11 @@ test.serial(
       (await a.envoy(name, federatesWith, a.inbound(peers), trust)).listenerPort('inbound');
     const [federated, own] = [await portOf('federated', ['c.test']), await portOf('own', [])];
     const apart = await portOf('apart', ['c.test'], 'spiffe://c.test');
+    await until('ALL is seen to be in use', async () =>
+      (await proxiesOf(a)).some(({ node_id, resources }) =>
+        resources.some((one) => node_id === 'federated' && one.name === 'ALL' && isSeen(one)),
+      ),
+    );
     const web = await c.leaf('spiffe://c.test/web');
 
     t.is(await askWith(web, federated), 200);
@@ -88,6 +93,23 @@ async function setByHand({ carnet }: FederatedDomain, name: string, document: st
   await writeFile(file, document);
   const { code, stderr } = await carnet.cli('federation', 'create', name, '--bundle', file);
   if (code !== 0) throw new Error(stderr);
+}
+
+interface ProxyResource {
+  readonly name: string;
+  readonly version_acknowledged: string | null;
+  readonly version_observed: string | null;
+}
+
+async function proxiesOf({ carnet }: FederatedDomain) {
+  const { items } = (await carnet.call('GET', '/v1/proxies')) as {
+    items: { node_id: string; resources: ProxyResource[] }[];
+  };
+  return items;
+}
+
+function isSeen({ version_acknowledged, version_observed }: ProxyResource): boolean {
+  return version_acknowledged !== null && version_observed === version_acknowledged;
 }
 
 async function statusOf(port: number): Promise<number> {

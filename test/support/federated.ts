@@ -8,6 +8,7 @@ import { type EnvoyOptions, envoyBootstrap } from '../../src/cli/envoy-bootstrap
 import type { EndpointIdentity } from '../../src/federation/serve-bundle.ts';
 import { type CarnetProcess, startCarnet } from './carnet.ts';
 import { type EnvoyProcess, envoyBinary, startEnvoy } from './envoy.ts';
+import { freePort } from './free-port.ts';
 import { CLIENT_SERIAL_HEADER, SERVER_CERTIFICATE_HEADER } from './load.ts';
 import { until } from './until.ts';
 
@@ -78,7 +79,9 @@ export async function startDomain(name: string, refreshHint: string): Promise<Fe
         federates_with: federatesWith,
       });
       const { agentSocket } = carnet;
-      const common = { agentSocket, nodeId: id, admin: ANY_PORT, apiType: 'GRPC', federated: true } as const;
+      // Known beforehand, so that the agent sees there what is in use.
+      const admin = { host: LOCALHOST, port: await freePort() };
+      const common = { agentSocket, nodeId: id, admin, apiType: 'GRPC', federated: true } as const;
       const config = JSON.stringify(envoyBootstrap({ ...common, ...sides }));
       const envoy = await startEnvoy({
         config: JSON.parse(config.replaceAll('"ALL"', `"${trust}"`)),
