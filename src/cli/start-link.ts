@@ -161,6 +161,7 @@ function addServices(options: LinkOptions, { listener, directory, sessions }: Li
       metrics.agentSessions.set(open);
       metrics.agentsWaiting.set(waiting);
     },
+    clock,
     log,
   });
   addLinkService({

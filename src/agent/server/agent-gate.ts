@@ -17,6 +17,8 @@ export interface AdmittedAgent {
   readonly connection: string;
 }
 
+export type AgentCaller = Extract<Caller, { kind: 'agent' }>;
+
 /** Where calls come from. */
 export interface CallSource {
   callerOf(call: { getPeer(): string }): Caller;
@@ -41,16 +43,22 @@ export class AgentGate {
   }
 
   /**
-   * Throws `unauthenticated` without an accepted certificate, `permission_denied` for one that is no agent's, and what
-   * {@link AgentStore.presented} throws.
+   * Whose certificate a call shows, by what is known here: nothing is asked of the database. Throws `unauthenticated`
+   * without an accepted certificate, `permission_denied` for one that is no agent's, `agent_banned`.
    */
-  async admit(call: { getPeer(): string }): Promise<AdmittedAgent> {
+  identify(call: { getPeer(): string }): AgentCaller {
     const caller = this.#source.callerOf(call);
     if (caller.kind === 'none')
       throw new CarnetError('unauthenticated', 'this is for attested agents: show the certificate of one');
     if (caller.kind !== 'agent')
       throw new CarnetError('permission_denied', `${caller.spiffeId} is not the identity of an agent`);
-    const { node, serial, address } = caller;
+    this.#directory.checkNotBanned(caller.node);
+    return caller;
+  }
+
+  /** Throws as {@link identify}, and what {@link AgentStore.presented} throws. */
+  async admit(call: { getPeer(): string }): Promise<AdmittedAgent> {
+    const { node, serial, address } = this.identify(call);
     const connection = call.getPeer();
     const standing = await this.#standingOf(connection, node, serial);
     this.#directory.check(node, standing.attestation);

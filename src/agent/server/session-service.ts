@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { RateLimit } from '../../api/rate-limit.ts';
+import type { Clock } from '../../clock.ts';
 import { CarnetError, errorCodeOf } from '../../errors.ts';
 import type { Hello, SessionRequest } from '../../gen/carnet/agent/v1/agent.ts';
 import type { Decoded } from '../../grpc/decoded.ts';
@@ -10,8 +12,9 @@ import type { Logger } from '../../log.ts';
 import { LINK_LIMITS } from '../link-limits.ts';
 import { type Admission, TooManyWaiting } from './admission.ts';
 import type { AgentDirectory } from './agent-directory.ts';
-import type { AdmittedAgent, AgentGate } from './agent-gate.ts';
+import type { AgentCaller, AgentGate } from './agent-gate.ts';
 import type { AgentStore } from './agent-store.ts';
+import { TooFast } from './issue-service.ts';
 import type { LinkRefusals } from './refusals.ts';
 import { Session, type SessionCall } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -25,9 +28,12 @@ export interface SessionServiceOptions {
   readonly refusals: LinkRefusals;
   /** How many sessions are open, and how many agents wait. */
   readonly counted: (open: number, waiting: number) => void;
+  readonly clock: Clock;
   readonly log: Logger;
 }
 
+/** Of one agent: a restart, a renewal, a server that stops are a few; one that begins without end takes others' turns. */
+const BEGINNINGS = { perSecond: 0.5, burst: 20 };
 /** Ours. */
 const HELLO_TIMEOUT_MS = 15_000;
 /** Between looks at whether each agent may still be served, and words to the database that it is alive. */
@@ -42,12 +48,14 @@ const PRINTABLE = /^[\x20-\x7e]*$/;
 /** Begins, keeps and ends the sessions of agents. */
 export class SessionService {
   readonly #options: SessionServiceOptions;
+  readonly #rate: RateLimit;
   readonly #closing = new AbortController();
   readonly #looking: Promise<void>;
   readonly #open = new Set<Promise<void>>();
 
   constructor(options: SessionServiceOptions) {
     this.#options = options;
+    this.#rate = new RateLimit(BEGINNINGS, options.clock);
     options.directory.onChange((readSince) => this.#directoryChanged(readSince));
     this.#looking = this.#look();
   }
@@ -78,45 +86,46 @@ export class SessionService {
     const gone = new AbortController();
     call.on('error', () => undefined);
     call.once('cancelled', () => gone.abort(new CarnetError('unavailable', 'the agent broke off')));
-    let agent: AdmittedAgent | null = null;
+    let caller: AgentCaller | null = null;
     try {
-      agent = await gate.admit(call);
+      caller = gate.identify(call);
       const messages = new MessageReader<Decoded<SessionRequest>>(call);
       const hello = await readHello(messages, gone.signal);
-      await this.#enter(hello, AbortSignal.any([gone.signal, this.#closing.signal]));
-      const session = await this.#begin(call, agent, hello);
+      await this.#enter(caller.node, hello, AbortSignal.any([gone.signal, this.#closing.signal]));
+      const session = await this.#begin(call, hello);
       this.#count();
       try {
         await Promise.race([session.ended, hear(session, messages)]);
       } finally {
         sessions.remove(session);
         this.#count();
-        await agents.sessionEnded(agent.node, session.id).catch(() => undefined);
+        await agents.sessionEnded(session.agent.node, session.id).catch(() => undefined);
       }
       if (!session.refused) call.end();
     } catch (error) {
-      const address = agent?.address ?? '';
-      if (!gone.signal.aborted) refusals.add({ error, node: agent?.node ?? null, address, what: 'Session' });
-      const retryAfterMs = error instanceof TooManyWaiting ? error.retryAfterMs : null;
-      call.emit('error', Object.assign(new Error('refused'), statusWithCode(error, retryAfterMs)));
+      const [node, address] = [caller?.node ?? null, caller?.address ?? ''];
+      if (!gone.signal.aborted) refusals.add({ error, node, address, what: 'Session' });
+      call.emit('error', Object.assign(new Error('refused'), statusWithCode(error, retryAfterMsFor(error))));
     } finally {
       resetIfKept(call, GRACE_MS);
     }
   }
 
-  async #enter({ soonestEndMs }: Hello, signal: AbortSignal): Promise<void> {
-    const { admission } = this.#options;
-    const entered = admission.enter(soonestEndMs, signal);
+  /** Before the database is asked anything: of a thousand agents at once it hears one by one. */
+  async #enter(node: string, { soonestEndMs }: Hello, signal: AbortSignal): Promise<void> {
+    const seconds = this.#rate.take(node);
+    if (seconds > 0) throw new TooFast(seconds);
+    const entered = this.#options.admission.enter(soonestEndMs, signal);
     this.#count();
     await entered;
   }
 
-  async #begin(call: SessionCall, agent: AdmittedAgent, hello: Hello): Promise<Session> {
+  async #begin(call: SessionCall, hello: Hello): Promise<Session> {
     const { agents, sessions, gate } = this.#options;
+    const agent = await gate.admit(call);
     const id = randomUUID();
-    // It waited: what was so when it came may be so no more.
-    await gate.admit(call);
     await agents.sessionBegan(agent.node, { id, runId: hello.runId, version: hello.version });
+    this.#closing.signal.throwIfAborted();
     const session = new Session(id, agent, call);
     sessions.add(session);
     return session;
@@ -204,6 +213,11 @@ async function hear(session: Session, messages: MessageReader<Decoded<SessionReq
       return session.end(invalid('soonest_end_ms is no time'));
     session.heard(health);
   }
+}
+
+/** When to come back, where that is known. */
+function retryAfterMsFor(error: unknown): number | null {
+  return error instanceof TooManyWaiting || error instanceof TooFast ? error.retryAfterMs : null;
 }
 
 function invalid(message: string): CarnetError {

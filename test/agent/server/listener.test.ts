@@ -79,7 +79,7 @@ function clientOf(t: ExecutionContext, shown: Shown | null): () => Promise<Recor
       shown && pem(shown.chain),
       { checkServerIdentity: () => undefined },
     ),
-    { 'grpc.use_local_subchannel_pool': 1 },
+    { 'grpc.use_local_subchannel_pool': 1, 'grpc.ssl_target_name_override': 'carnet' },
   );
   t.teardown(() => client.close());
   const bytes = (value: Buffer): Buffer => value;

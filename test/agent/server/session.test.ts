@@ -203,3 +203,12 @@ test('what an agent says of itself is shown to operators, and what makes no sens
     (await world.agents.list()).some(({ node, connected }) => node === agent.identity.node && !connected),
   );
 });
+
+test('an agent that begins sessions without end is told when to come back', async (t) => {
+  const identity = await join(world, replica);
+  const begun = await Promise.allSettled(Array.from({ length: 60 }, () => agentOf(t, identity).begin()));
+  const codes = begun.map((one) => (one.status === 'rejected' ? one.reason.code : 'begun'));
+  t.true(codes.includes('begun'));
+  t.true(codes.includes('rate_limited'));
+  t.is(await banOf(identity.node), null);
+});
