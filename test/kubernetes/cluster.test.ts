@@ -185,3 +185,25 @@ test('a new root is in the cluster before anything signs under it', async (t) =>
   t.is(third.configMap, third.bundle);
   t.is(decodePem('CERTIFICATE', third.bundle).length, 2);
 });
+
+test('of several servers one looks after the cluster, and another when that one is killed', async (t) => {
+  const other = await world.start(...FLAGS);
+  await world.makePod({ namespace: 'replicas', name: 'one' });
+  await entriesOf('replicas', 1);
+  await world.requestCertificate({ name: 'once', pod: 'one', namespace: 'replicas' });
+  await world.answer('csr', 'once');
+  await carnet.kill();
+  carnet = other;
+  await world.requestCertificate({ name: 'after', pod: 'one', namespace: 'replicas' });
+  const { status } = await world.answer('csr', 'after');
+  t.is(status.conditions?.[0]?.type, 'Approved');
+  const issued = await world.query(
+    `SELECT requester, count(*)::integer FROM issuance
+     WHERE requester IN ('kubernetes:csr/once', 'kubernetes:csr/after')
+     GROUP BY requester ORDER BY requester DESC`,
+  );
+  t.deepEqual(issued, [
+    { requester: 'kubernetes:csr/once', count: 1 },
+    { requester: 'kubernetes:csr/after', count: 1 },
+  ]);
+});
