@@ -9,7 +9,7 @@ import type { Logger } from '../../log.ts';
 import { renewalTime, retryDelay } from '../../rotation/renewal.ts';
 import { LINK_LIMITS } from '../link-limits.ts';
 import type { AgentIdentity } from './agent-identity.ts';
-import { backOffMs } from './back-off.ts';
+import { askedMs, backOffMs } from './back-off.ts';
 import { Connection } from './connection.ts';
 import { type Held, take } from './held.ts';
 import { IssueBatches } from './issue-batches.ts';
@@ -193,6 +193,7 @@ export class AgentLink {
       const server = servers[turn % servers.length];
       if (server === undefined) throw new CarnetError('config_invalid', '--server-addr names no server');
       const began = performance.now();
+      let pauseMs: number;
       try {
         await this.#serve(server);
         continue;
@@ -202,9 +203,10 @@ export class AgentLink {
         if (performance.now() - began > STEADY_MS) failures = 0;
         this.#failed(error, server, ++failures);
         if (this.#held === null && HOPELESS.has(errorCodeOf(error))) return this.#informed.reject(error);
+        const rounds = Math.ceil(failures / servers.length);
+        pauseMs = Math.max(backOffMs(rounds, random()), askedMs(error, random()));
       }
       turn++;
-      const pauseMs = backOffMs(Math.ceil(failures / servers.length), random());
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     }
   }

@@ -1,5 +1,10 @@
+import type { ServiceError } from '@grpc/grpc-js';
+import { retryAfterMsOf } from '../../grpc/error-code.ts';
+
 /** Between the first failure and the second try at the most. */
 const FIRST_MS = 250;
+/** A server that asks for more than this is not obeyed. */
+const LONGEST_ASKED_MS = 120_000;
 /** A server that comes back finds its agents spread over this. */
 const LONGEST_MS = 30_000;
 
@@ -10,4 +15,11 @@ const LONGEST_MS = 30_000;
  */
 export function backOffMs(failures: number, random: number): number {
   return random * Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 20));
+}
+
+/** How long a server that refused asks to wait, spread by a quarter so that not all come at once; 0 where none asks. */
+export function askedMs(error: unknown, random: number): number {
+  const { cause } = error as { cause?: unknown };
+  const asked = cause instanceof Error && 'metadata' in cause ? retryAfterMsOf(cause as ServiceError) : null;
+  return Math.min(LONGEST_ASKED_MS, asked ?? 0) * (1 + random / 4);
 }
