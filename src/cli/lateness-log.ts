@@ -1,7 +1,15 @@
 import type { Logger } from '../log.ts';
-import { lateAuthorities } from '../rotation/lateness.ts';
-import type { PlannedAuthority } from '../rotation/plan.ts';
-import type { Rotation } from '../rotation/rotation.ts';
+import { type EndingAuthority, lateAuthorities } from '../rotation/lateness.ts';
+import type { Rotation, RotationKind } from '../rotation/rotation.ts';
+
+const WHAT = { root: 'root CA', issuing: 'issuing CA', jwt: 'key of JWT-SVIDs' } as const satisfies Record<
+  RotationKind,
+  string
+>;
+const REMEDY = { root: 'root rotate', issuing: 'doctor', jwt: 'jwt rotate' } as const satisfies Record<
+  RotationKind,
+  string
+>;
 
 /**
  * Says that an authority nears its end and nothing has replaced it: at a quarter of its life, and then each time that
@@ -16,7 +24,7 @@ export class LatenessLog {
   }
 
   /** To be called often; `now` is in milliseconds since the epoch. */
-  look(now: number, authorities: readonly PlannedAuthority[], rotations: readonly Rotation[]): void {
+  look(now: number, authorities: readonly EndingAuthority[], rotations: readonly Rotation[]): void {
     const late = lateAuthorities(now, authorities);
     for (const { authority, halvings } of late) {
       const { id, kind, notAfter } = authority;
@@ -30,8 +38,8 @@ export class LatenessLog {
           secondsLeft: Math.max(0, Math.round((notAfter.getTime() - now) / 1000)),
         },
         underWay
-          ? `the ${kind} CA nears its end and its rotation waits: carnet root status says for whom`
-          : `the ${kind} CA nears its end and no rotation is under way: carnet ${kind === 'root' ? 'root rotate' : 'doctor'}`,
+          ? `the ${WHAT[kind]} nears its end and its rotation waits: carnet ${kind === 'jwt' ? 'jwt' : 'root'} status says for what`
+          : `the ${WHAT[kind]} nears its end and no rotation is under way: carnet ${REMEDY[kind]}`,
       );
     }
     for (const id of this.#told.keys())

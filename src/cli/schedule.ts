@@ -32,9 +32,11 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
   setLogger(cronLog(log));
   const lateness = new LatenessLog(log);
   const tasks = [
-    schedule(LATENESS, () =>
-      lateness.look(options.apply.clock(), options.authorities.list(), options.authorities.rotations()),
-    ),
+    schedule(LATENESS, () => {
+      const { authorities, apply } = options;
+      const ending = [...authorities.list(), ...authorities.jwtKeys()];
+      lateness.look(apply.clock(), ending, authorities.rotations());
+    }),
     schedule(AUTHORITIES, () => quietly(log, 'authorities', () => advanceRotations(options)), {
       noOverlap: true,
     }),

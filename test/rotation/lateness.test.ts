@@ -57,3 +57,14 @@ async function rootOf() {
   if (root === undefined) throw new Error('there is no root');
   return root;
 }
+
+test('a key of JWT-SVIDs that nothing replaced is late as well, and the log says what to do', async (t) => {
+  const world = createWorld({ jwtKeyTtlMs: YEAR * DAY_MS });
+  await world.advance();
+  const [key] = await world.store.jwtKeys();
+  if (key === undefined) return t.fail();
+  const said: string[] = [];
+  const note = (_fields: object, message: string): void => void said.push(message);
+  new LatenessLog({ warn: note, error: note } as unknown as Logger).look(NOW + 270 * DAY_MS, [key], []);
+  t.deepEqual(said, ['the key of JWT-SVIDs nears its end and no rotation is under way: carnet jwt rotate']);
+});
