@@ -79,6 +79,7 @@ for (const [victim, kill] of Object.entries(VICTIMS))
         await ready(replicas);
         t.deepEqual(await authorityStates(url), [
           { kind: 'issuing', key: true, state: 'active', count: 1 },
+          { kind: 'jwt', key: true, state: 'active', count: 1 },
           { kind: 'root', key: true, state: 'active', count: 1 },
         ]);
         t.deepEqual(await eventsSince(url, since), {
