@@ -19,14 +19,14 @@ export interface Issuance {
   readonly certificate: Uint8Array;
   /** Name of the node whose agent asked; null for CAs' and servers' certificates. */
   readonly node: string | null;
-  /** The container or process instance, `agent:<node>` or `server:<host>`; null for CA certificates. */
+  /** The container or process instance, `pod:<uid>`, `agent:<node>` or `server:<host>`; null for CA certificates. */
   readonly instance: string | null;
   /** Attestation evidence, JSON-safe; null for CA certificates. */
   readonly evidence: Readonly<Record<string, unknown>> | null;
   /** The registration entry that granted it, as it was: with the version, its history has the whole text. */
   readonly entryId: string | null;
   readonly entryVersion: number | null;
-  /** Who asked: `agent:<node>`, `server:<host>`, `operator:<token name>`, `schedule:<name>`. */
+  /** Who asked: `agent:<node>`, `server:<host>`, `kubernetes:<kind>/<name>`, `operator:<token name>`, `schedule:<name>`. */
   readonly requester: string;
 }
 

@@ -46,6 +46,8 @@ const KUBECONFIG = z.object({
         server: z.url({ protocol: /^https$/ }),
         'certificate-authority': z.string().optional(),
         'certificate-authority-data': z.string().optional(),
+        // What we would not heed must not seem to hold.
+        'insecure-skip-tls-verify': z.literal(false).optional(),
       }),
     }),
   ),
