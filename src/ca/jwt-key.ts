@@ -13,7 +13,7 @@ import type { KeyAlgorithm, Signer } from './signer.ts';
 export const JWT_KEY_ALGORITHMS = ['ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096'] as const;
 export type JwtKeyAlgorithm = (typeof JWT_KEY_ALGORITHMS)[number];
 
-/** How long a key may sign, by the names of ca/profile.ts. */
+/** How long a key may sign. */
 export const JWT_KEY_LIFETIME: Lifetime = { minSeconds: 10, maxSeconds: 365 * 86_400 };
 
 /** An authority that signs JWT-SVIDs, without its private half: it has no certificate, bundles hold the bare key. */
