@@ -65,7 +65,7 @@ export interface WorkloadApi {
   close(): void;
 }
 
-/** Workload Endpoint §3.1: it is what a browser that was tricked, or a proxy, does not send. */
+/** Workload Endpoint §3: it is what a browser that was tricked, or a proxy, does not send. */
 const SECURITY_HEADER = 'workload.spiffe.io';
 
 /** Stands for bytes that are no message of the method's type. */

@@ -102,7 +102,7 @@ for (const method of ['fetchX509Svid', 'fetchX509Bundles', 'fetchJwtBundles'] as
     t.is(served.holder.listeners, 0);
   });
 
-  test(`${method}: without the security header, or with another value, nothing is said (Workload Endpoint §3.1)`, async (t) => {
+  test(`${method}: without the security header, or with another value, nothing is said (Workload Endpoint §3)`, async (t) => {
     const { client } = await serve(t);
     for (const metadata of [new Metadata(), header('false'), header('True')])
       t.is(await new Messages<unknown>(client[method]({}, metadata)).code(), status.INVALID_ARGUMENT);
