@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 const POLL_MS = 25;
-/** On a machine that does much else besides. Less than the two minutes after which AVA gives up what says nothing. */
+/** On a machine that does much else besides. Less than the five minutes after which AVA gives up what says nothing. */
 const TIMEOUT_MS = 110_000;
 
 /** Waits for what nothing tells of, by looking again and again; resolves to the first answer that isn't false or null. */
