@@ -1,10 +1,10 @@
 import type {
   AgentCredential,
-  AgentHealth,
   AgentRecord,
   AgentState,
   AgentStore,
   NewSession,
+  SeenAgent,
   Standing,
 } from '../agent/server/agent-store.ts';
 import type { AttestedNode } from '../agent/server/node-attestor.ts';
@@ -16,6 +16,21 @@ import { insertEvents } from './operator-events.ts';
 
 /** Ours: of one attestation; a process that comes back after so many others have taken its place goes unnoticed. */
 const MAX_PAST_RUNS = 32;
+/**
+ * An agent verifies servers by the bundle that it was sent, and acknowledges nothing: in rotations it counts like a
+ * consumer that was sent this bundle then, for as long as it may come back.
+ */
+const CONSUMES = `
+  INSERT INTO consumer (agent, instance, node, names, identities, streams, gone, acknowledges, bundle_sent,
+    bundle_sent_at, authorities, holds_until, keep_until, held)
+  SELECT node || ' link', 'agent:' || node, node, ARRAY['agent of ' || node], '{}', 0, false, false,
+    said."bundleSequence", statement_timestamp(), '{}', expires_at, expires_at, '{}'
+  FROM json_to_recordset($1) AS said (node text, "bundleSequence" bigint) JOIN agent USING (node)
+  WHERE banned_at IS NULL AND said."bundleSequence" > 0
+  ON CONFLICT (instance, agent) DO UPDATE SET updated_at = statement_timestamp(), bundle_sent = EXCLUDED.bundle_sent,
+    holds_until = EXCLUDED.holds_until, keep_until = EXCLUDED.keep_until,
+    bundle_sent_at = CASE WHEN consumer.bundle_sent = EXCLUDED.bundle_sent THEN consumer.bundle_sent_at
+      ELSE EXCLUDED.bundle_sent_at END`;
 /** Who bans where two hold one identity. */
 const COPY_ACTOR = 'server:link';
 
@@ -92,13 +107,15 @@ export class PostgresAgentStore implements AgentStore {
     );
   }
 
-  async seen(agents: readonly { node: string; health: AgentHealth | null }[]): Promise<void> {
+  async seen(agents: readonly SeenAgent[]): Promise<void> {
+    const said = JSON.stringify(agents);
     await this.#database.query(
       `UPDATE agent SET last_seen_at = statement_timestamp(), health = coalesce(said.health, agent.health)
        FROM json_to_recordset($1) AS said (node text, health jsonb)
        WHERE agent.node = said.node AND session_id IS NOT NULL`,
-      [JSON.stringify(agents)],
+      [said],
     );
+    await this.#database.query(CONSUMES, [said]);
   }
 
   async states(): Promise<AgentState[]> {
@@ -194,6 +211,7 @@ async function ban(tx: Queryable, { node }: AgentRow, reason: string, actor: str
      WHERE node = $1`,
     [node, actor, reason],
   );
+  await tx.query("DELETE FROM consumer WHERE instance = 'agent:' || $1 AND agent = $1 || ' link'", [node]);
   await insertEvents(tx, [{ actor, action: 'agent.ban', subject: node, before: null, after: null, reason }]);
   await notify(tx, 'agents');
 }

@@ -87,8 +87,11 @@ export interface AgentStore {
   sessionBegan(node: string, session: NewSession): Promise<void>;
   /** Nothing if another has taken its place. */
   sessionEnded(node: string, sessionId: string): Promise<void>;
-  /** The sessions are alive, and this is what they say of themselves: once in a while, for what operators see. */
-  seen(agents: readonly { node: string; health: AgentHealth | null }[]): Promise<void>;
+  /**
+   * These sessions are alive, and this is what they say of themselves, for what operators see; and what bundle they were
+   * sent, which rotations wait for. One that is away counts until its certificate ends, or it is banned.
+   */
+  seen(agents: readonly SeenAgent[]): Promise<void>;
   states(): Promise<AgentState[]>;
   /** By node. */
   list(): Promise<AgentRecord[]>;
@@ -96,6 +99,13 @@ export interface AgentStore {
   ban(node: string, reason: string, actor: string): Promise<AgentRecord>;
   /** What it was given before counts no more: it must be attested anew. Throws `not_found`. */
   unban(node: string, actor: string): Promise<AgentRecord>;
+}
+
+export interface SeenAgent {
+  readonly node: string;
+  readonly health: AgentHealth | null;
+  /** `x509Sequence` of the trust bundle that it was sent last; 0 for none. */
+  readonly bundleSequence: number;
 }
 
 export interface NewSession {

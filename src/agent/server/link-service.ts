@@ -167,7 +167,11 @@ function take(rate: RateLimit, { node }: AdmittedAgent): void {
 }
 
 function parseSocket(socket: string): string {
-  if (socket === '' || Buffer.byteLength(socket) > LINK_LIMITS.socketBytes || /\p{Cc}/u.test(socket))
-    throw new CarnetError('invalid_argument', 'the socket has no proper name');
+  if (
+    !socket.startsWith('/') ||
+    Buffer.byteLength(socket) > LINK_LIMITS.socketBytes ||
+    /\p{Cc}/u.test(socket)
+  )
+    throw new CarnetError('invalid_argument', 'the socket is no absolute path');
   return socket;
 }

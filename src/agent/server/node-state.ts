@@ -60,6 +60,11 @@ export class NodeStates {
     }
   }
 
+  /** Of what of the bundle verifiers use. */
+  get bundleSequence(): number {
+    return this.#state.bundle.x509Sequence;
+  }
+
   part(part: Part, view: NodeView): Buffer {
     switch (part) {
       case 'entries':

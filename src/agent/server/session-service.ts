@@ -38,6 +38,8 @@ const BEGINNINGS = { perSecond: 0.5, burst: 20 };
 const HELLO_TIMEOUT_MS = 15_000;
 /** Between looks at whether each agent may still be served, and words to the database that it is alive. */
 const LOOK_MS = 30_000;
+/** From a push to the word to the database: those of a moment gather. */
+const TELL_MS = 250;
 const GRACE_MS = 5_000;
 /** One report in 5 s is an agent's habit; one that reports without end is heard at times. */
 const HEALTH_INTERVAL_MS = 1_000;
@@ -52,11 +54,14 @@ export class SessionService {
   readonly #closing = new AbortController();
   readonly #looking: Promise<void>;
   readonly #open = new Set<Promise<void>>();
+  readonly #untold = new Set<Session>();
+  #telling: Promise<void> | null = null;
 
   constructor(options: SessionServiceOptions) {
     this.#options = options;
     this.#rate = new RateLimit(BEGINNINGS, options.clock);
     options.directory.onChange((readSince) => this.#directoryChanged(readSince));
+    options.sessions.onPushed((session) => this.#pushed(session));
     this.#looking = this.#look();
   }
 
@@ -78,7 +83,7 @@ export class SessionService {
     const stopping = new CarnetError('shutting_down', 'this server is stopping: go to another');
     this.#closing.abort(stopping);
     for (const session of this.#options.sessions) session.end(stopping);
-    await Promise.all([...this.#open, this.#looking]);
+    await Promise.all([...this.#open, this.#looking, this.#telling]);
   }
 
   async #serve(call: SessionCall): Promise<void> {
@@ -147,18 +152,42 @@ export class SessionService {
   }
 
   async #look(): Promise<void> {
-    const { sessions, agents, log } = this.#options;
+    const { sessions } = this.#options;
     const { signal } = this.#closing;
     while (!signal.aborted) {
       await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       await this.recheck();
-      const seen = [...sessions].map(({ agent, health }) => ({ node: agent.node, health }));
-      if (seen.length > 0)
-        await agents.seen(seen).catch((error: unknown) => {
-          log.debug({ code: errorCodeOf(error) }, 'the database was not told which agents are alive');
-        });
+      await this.#tell(sessions);
     }
+  }
+
+  /** What was sent to many at once is told at once. */
+  #pushed(session: Session): void {
+    this.#untold.add(session);
+    this.#telling ??= sleep(TELL_MS, undefined, { signal: this.#closing.signal })
+      .then(() => {
+        const sessions = [...this.#untold];
+        this.#untold.clear();
+        return this.#tell(sessions);
+      })
+      .catch(() => undefined)
+      .finally(() => {
+        this.#telling = null;
+      });
+  }
+
+  /** What the database is not told now it is told at the next look. */
+  async #tell(sessions: Iterable<Session>): Promise<void> {
+    const seen = [...sessions].map(({ agent, health, bundleSequence }) => ({
+      node: agent.node,
+      health,
+      bundleSequence,
+    }));
+    if (seen.length === 0) return;
+    await this.#options.agents.seen(seen).catch((error: unknown) => {
+      this.#options.log.debug({ code: errorCodeOf(error) }, 'the database was not told of the sessions');
+    });
   }
 }
 

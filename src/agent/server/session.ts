@@ -24,6 +24,7 @@ export class Session {
   readonly #sent = new Map<Part, Buffer>();
   readonly #ended = Promise.withResolvers<void>();
   #health: Health | null = null;
+  #bundleSequence = 0;
   #dirty = false;
   #writing = false;
   #over = false;
@@ -51,6 +52,11 @@ export class Session {
     return this.#health;
   }
 
+  /** Of the trust bundle that it was sent last; 0 before the first. */
+  get bundleSequence(): number {
+    return this.#bundleSequence;
+  }
+
   heard(health: Health): void {
     this.#health = health;
   }
@@ -70,7 +76,9 @@ export class Session {
         return this.#sent.get(part) === bytes ? [] : [[part, bytes] as const];
       });
       for (const [part, bytes] of fresh) this.#sent.set(part, bytes);
+      const { bundleSequence } = states;
       if (fresh.length > 0) await this.#write(Buffer.concat(fresh.map(([, bytes]) => bytes)));
+      this.#bundleSequence = bundleSequence;
     }
     this.#writing = false;
   }

@@ -18,9 +18,15 @@ export class Sessions {
   readonly #replaced = new WeakSet<Session>();
   readonly #toPush = new Set<Session>();
   #pushing = 0;
+  #onPushed: (session: Session) => void = () => undefined;
 
   constructor(states: NodeStates) {
     this.#states = states;
+  }
+
+  /** Calls `listener` after each push: what there was to send is on its way. */
+  onPushed(listener: (session: Session) => void): void {
+    this.#onPushed = listener;
   }
 
   get size(): number {
@@ -85,7 +91,7 @@ export class Sessions {
     this.#pushing++;
     const turn = new AbortController();
     await Promise.race([
-      session.push(this.#states),
+      session.push(this.#states).then(() => this.#onPushed(session)),
       sleep(PUSH_TURN_MS, undefined, { signal: turn.signal }).catch(() => undefined),
     ]);
     turn.abort();

@@ -103,7 +103,7 @@ for (const [claim, changes] of [
     t.deepEqual((await load(agent)).records, []);
   });
 
-for (const socket of ['', 'x'.repeat(1025), '/run/\u0007'])
+for (const socket of ['', 'link', `/${'x'.repeat(1024)}`, '/run/\u0007'])
   test(`a socket called ${JSON.stringify(socket.slice(0, 10))} is refused`, async (t) => {
     const agent = await agentOf(t);
     await t.throwsAsync(load(agent, socket), { code: 'invalid_argument' });

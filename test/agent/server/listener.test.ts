@@ -280,7 +280,7 @@ test.serial(
     const late = new TestAgent(server, identity);
     t.teardown(() => late.close());
     await t.throwsAsync(late.begin(), { code: 'unauthenticated' });
-    await t.notThrowsAsync(next.call(next.client.loadFleet, { socket: 's' }));
+    await t.notThrowsAsync(next.call(next.client.loadFleet, { socket: '/s' }));
   },
 );
 

@@ -5,6 +5,7 @@ import {
   acceptCertificate,
   createAgentKey,
 } from '../../../src/agent/link/agent-identity.ts';
+import { listConsumers } from '../../../src/db/consumers.ts';
 import type { AgentCertificate, RenewRequest } from '../../../src/gen/carnet/agent/v1/agent.ts';
 import { until } from '../../support/until.ts';
 import { createWorld, join, TestAgent, TRUST_DOMAIN } from './world.ts';
@@ -211,4 +212,19 @@ test('an agent that begins sessions without end is told when to come back', asyn
   t.true(codes.includes('begun'));
   t.true(codes.includes('rate_limited'));
   t.is(await banOf(identity.node), null);
+});
+
+test('an agent counts in rotations by the bundle that it was sent, away too, until it is banned', async (t) => {
+  const agent = agentOf(t, await join(world, replica));
+  const { bundle } = await agent.begin();
+  const { node } = agent.identity;
+  const consumer = await until('it is counted', async () => (await listConsumers(world.database, node))[0]);
+  t.like(consumer, { instance: `agent:${node}`, acknowledges: false, authorities: [] });
+  t.true((consumer.bundleSent ?? 0) >= (bundle?.x509Sequence ?? Number.POSITIVE_INFINITY));
+  const known = (await world.agents.list()).find((one) => one.node === node);
+  t.is(consumer.holdsUntil, known?.expiresAt.getTime() ?? 0);
+  await agent.close();
+  t.is((await listConsumers(world.database, node)).length, 1);
+  await world.agents.ban(node, 'test', 'operator:test');
+  t.is((await listConsumers(world.database, node)).length, 0);
 });
