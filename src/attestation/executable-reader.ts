@@ -1,7 +1,13 @@
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { CarnetError } from '../errors.ts';
-import type { Executable, ExecutableReply, ExecutableRequest } from './executable.ts';
+import {
+  type Executable,
+  type ExecutableReply,
+  type ExecutableRequest,
+  type KnownHash,
+  remember,
+} from './executable.ts';
 import { FairQueue } from './fair-queue.ts';
 
 interface Job extends PromiseWithResolvers<Executable> {
@@ -12,25 +18,33 @@ interface Job extends PromiseWithResolvers<Executable> {
 const MAX_WAITING = 16_384;
 /** Threads that hang in a file system and can't be stopped: past this, nothing more is read. */
 const MAX_HUNG_THREADS = 4;
+/** A thread takes some 13 MiB, and a node at rest needs none. */
+const IDLE_MS = 10_000;
 /** In the sources `.ts`, in the built package `.js`. */
 const THREAD = new URL(`./executable-thread${extname(import.meta.url)}`, import.meta.url);
 /** Ours, in MiB: the thread holds a buffer, which isn't on the heap, and the cache of hashes. */
 const THREAD_LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 };
 
 /**
- * Reads executables in a thread of its own, one at a time, the users' in turn. The thread starts with the
- * first request; one that hangs in a file system is left behind, and another one takes its place.
+ * Reads executables in a thread of its own, one at a time, the users' in turn. The thread starts with a request and
+ * ends when there was none for a while; one that hangs in a file system is left behind, and another one takes its place.
+ * Each goes by what those before it found.
  */
 export class ExecutableReader {
   readonly #readTimeoutMs: number;
+  readonly #idleMs: number;
   readonly #waiting = new FairQueue<Job>();
+  /** SHA-256 by the file's identity; the oldest use first. */
+  readonly #known = new Map<string, string>();
   #thread: Worker | null = null;
+  #idle: NodeJS.Timeout | undefined;
   #running: { readonly job: Job; readonly timer: NodeJS.Timeout } | null = null;
   #hungThreads = 0;
 
-  /** A read that takes longer than `readTimeoutMs` is taken to hang. */
-  constructor(readTimeoutMs: number) {
+  /** A read that takes longer than `readTimeoutMs` is taken to hang; after `idleMs` without one the thread ends. */
+  constructor(readTimeoutMs: number, idleMs = IDLE_MS) {
     this.#readTimeoutMs = readTimeoutMs;
+    this.#idleMs = idleMs;
   }
 
   /**
@@ -65,7 +79,11 @@ export class ExecutableReader {
   #next(): void {
     if (this.#running !== null) return;
     const job = this.#waiting.shift();
-    if (job === undefined) return;
+    clearTimeout(this.#idle);
+    if (job === undefined) {
+      this.#rest();
+      return;
+    }
     if (this.#hungThreads >= MAX_HUNG_THREADS) {
       job.reject(new CarnetError('overloaded', `${MAX_HUNG_THREADS} reads of executables hang`));
       this.#next();
@@ -77,14 +95,25 @@ export class ExecutableReader {
     this.#thread.postMessage(request);
   }
 
+  #rest(): void {
+    if (this.#thread === null) return;
+    const end = (): void => this.#dropThread(new CarnetError('internal', 'the reading thread rests'));
+    this.#idle = setTimeout(end, this.#idleMs).unref();
+  }
+
   #startThread(): Worker {
-    const thread = new Worker(THREAD, { execArgv: [], env: {}, resourceLimits: THREAD_LIMITS });
+    const thread = new Worker(THREAD, {
+      ...{ execArgv: [], env: {}, resourceLimits: THREAD_LIMITS },
+      workerData: [...this.#known] satisfies KnownHash[],
+    });
     thread.unref();
     thread.on('message', (reply: ExecutableReply) => {
       if (thread !== this.#thread) return;
       const job = this.#endRun();
-      if ('executable' in reply) job?.resolve(reply.executable);
-      else job?.reject(new CarnetError('attestation_failed', reply.failed));
+      if ('executable' in reply) {
+        if (reply.known !== null) remember(this.#known, reply.known);
+        job?.resolve(reply.executable);
+      } else job?.reject(new CarnetError('attestation_failed', reply.failed));
       this.#next();
     });
     thread.on('error', (cause) => {
@@ -104,6 +133,7 @@ export class ExecutableReader {
   }
 
   #dropThread(reason: CarnetError): void {
+    clearTimeout(this.#idle);
     void this.#thread?.terminate();
     this.#thread = null;
     this.#endRun()?.reject(reason);

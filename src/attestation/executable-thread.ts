@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, closeSync, fstatSync, openSync, readlinkSync, readSync, statSync } from 'node:fs';
-import { parentPort } from 'node:worker_threads';
-import type { Executable, ExecutableReply, ExecutableRequest } from './executable.ts';
+import { parentPort, workerData } from 'node:worker_threads';
+import {
+  type Executable,
+  type ExecutableReply,
+  type ExecutableRequest,
+  type KnownHash,
+  remember,
+} from './executable.ts';
 import { printable } from './printable.ts';
 
 /**
@@ -13,13 +19,11 @@ import { printable } from './printable.ts';
 /** Ours: above Envoy with its debug symbols left out, below what would keep the thread busy for seconds. */
 const MAX_SIZE_BYTES = 512 * 1024 * 1024;
 const CHUNK_BYTES = 1024 * 1024;
-/** Ours: different executables on a node, with room for a copy of each in many containers. */
-const MAX_CACHED = 4096;
 /** A file that changed this recently could change again within the same tick of its change time. */
 const SETTLED_MS = 2000;
 
-/** SHA-256 by device, inode, size and times; the oldest use first. The change time is the kernel's own word. */
-const cache = new Map<string, string>();
+/** What the threads before this one found. A file's change time, which is part of its identity, is the kernel's own word. */
+const cache = new Map<string, string>(workerData as Iterable<KnownHash>);
 const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
 
 parentPort?.on('message', ({ link }: ExecutableRequest) => {
@@ -28,17 +32,20 @@ parentPort?.on('message', ({ link }: ExecutableRequest) => {
 
 function reply(link: string): ExecutableReply {
   try {
-    return { executable: readExecutable(link) };
+    return readExecutable(link);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'EACCES' || code === 'EPERM')
-      return { executable: { path: null, pathIsOurs: false, sha256: null, problem: `unreadable: ${code}` } };
+      return {
+        executable: { path: null, pathIsOurs: false, sha256: null, problem: `unreadable: ${code}` },
+        known: null,
+      };
     return { failed: code === 'ENOENT' || code === 'ESRCH' ? 'the caller has ended' : message };
   }
 }
 
 /** Opening the link opens the file that runs, whatever its path names by now (proc_pid_exe(5)). */
-function readExecutable(link: string): Executable {
+function readExecutable(link: string): { executable: Executable; known: KnownHash | null } {
   const startedMs = Date.now();
   const target = readlinkSync(link, { encoding: 'buffer' });
   const descriptor = openSync(link, 'r');
@@ -52,12 +59,17 @@ function readExecutable(link: string): Executable {
       !readlinkSync(link, { encoding: 'buffer' }).equals(target)
     )
       throw new Error('the executable changed while it was read');
-    if (sha256 !== null && startedMs - Number(file.ctimeMs) > SETTLED_MS) remember(identity, sha256);
+    const settled = sha256 !== null && startedMs - Number(file.ctimeMs) > SETTLED_MS;
+    const known: KnownHash | null = settled ? [identity, sha256] : null;
+    if (known !== null) remember(cache, known);
     return {
-      path: printable(target),
-      pathIsOurs: names(target, file),
-      sha256,
-      problem: sha256 === null ? `not hashed: longer than ${MAX_SIZE_BYTES} bytes` : null,
+      executable: {
+        path: printable(target),
+        pathIsOurs: names(target, file),
+        sha256,
+        problem: sha256 === null ? `not hashed: longer than ${MAX_SIZE_BYTES} bytes` : null,
+      },
+      known,
     };
   } finally {
     closeSync(descriptor);
@@ -82,13 +94,6 @@ function digest(descriptor: number): string | null {
     position += length;
   }
   return null;
-}
-
-function remember(identity: string, sha256: string): void {
-  cache.delete(identity);
-  cache.set(identity, sha256);
-  const [oldest] = cache.keys();
-  if (cache.size > MAX_CACHED && oldest !== undefined) cache.delete(oldest);
 }
 
 function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {

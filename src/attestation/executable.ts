@@ -18,5 +18,21 @@ export interface ExecutableRequest {
   readonly link: string;
 }
 
-/** Its answer; `failed` is for people. */
-export type ExecutableReply = { readonly executable: Executable } | { readonly failed: string };
+/** Ours: different executables on a node, with room for a copy of each in many containers. */
+const MAX_KNOWN = 4096;
+
+/** Adds to what is known, the oldest use first; beyond the limit that goes. */
+export function remember(hashes: Map<string, string>, [identity, sha256]: KnownHash): void {
+  hashes.delete(identity);
+  hashes.set(identity, sha256);
+  const [oldest] = hashes.keys();
+  if (hashes.size > MAX_KNOWN && oldest !== undefined) hashes.delete(oldest);
+}
+
+/** What a file is known by (device, inode, size and times), and the SHA-256 of its contents, lower-case hex. */
+export type KnownHash = readonly [identity: string, sha256: string];
+
+/** Its answer; `failed` is for people. `known` is what the next thread may go by. */
+export type ExecutableReply =
+  | { readonly executable: Executable; readonly known: KnownHash | null }
+  | { readonly failed: string };

@@ -26,6 +26,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import test from 'ava';
 import { ExecutableReader } from '../../src/attestation/executable-reader.ts';
+import { until } from '../support/until.ts';
 
 const dir = realpathSync(mkdtempSync(join(tmpdir(), 'carnet-exe-')));
 const reader = new ExecutableReader(20_000);
@@ -118,6 +119,19 @@ test.serial('a program that has not changed is read once', async (t) => {
   const first = await read(link);
   const before = bytesRead();
   t.deepEqual(await read(link), first);
+  t.true(bytesRead() - before < statSync(process.execPath).size / 10);
+});
+
+test.serial('a thread without work ends, and the next one goes by what it found', async (t) => {
+  const own = new ExecutableReader(WAIT_MS, 1);
+  t.teardown(() => own.close());
+  const link = `/proc/${process.pid}/exe`;
+  const threads = (): number => readdirSync('/proc/self/task').length;
+  const first = await own.read(link, 0, WAIT_MS);
+  const busy = threads();
+  await until('the thread has ended', () => threads() < busy);
+  const before = bytesRead();
+  t.deepEqual(await own.read(link, 0, WAIT_MS), first);
   t.true(bytesRead() - before < statSync(process.execPath).size / 10);
 });
 
