@@ -87,6 +87,7 @@ export async function startLink(options: LinkOptions, address: Address): Promise
   let listener: Listener | null = null;
   const identity = await createIdentity(options, (changed) => listener?.setIdentity(changed));
   stack.defer(() => identity.close());
+  let trusted = trustedOf(authorities);
   let check = new PeerCheck(authorities.bundle(), authorities.list(), clock);
   const listening = await startListener({
     ...address,
@@ -107,12 +108,13 @@ export async function startLink(options: LinkOptions, address: Address): Promise
     listener: listening,
     changed: async (topic) => {
       if (topic === 'agents') return readAgents();
-      if (topic === 'authorities' || topic === 'bundle') {
+      const now = trustedOf(authorities);
+      if (now !== trusted) {
+        trusted = now;
         check = new PeerCheck(authorities.bundle(), authorities.list(), clock);
         identity.authoritiesChanged();
       }
-      states.replace(stateOf(options));
-      sessions.push();
+      if (states.replace(stateOf(options))) sessions.push();
       await service.recheck();
     },
     close: () => owned.disposeAsync(),
@@ -220,6 +222,14 @@ function stateOf({ authorities, index, denials, federated }: LinkOptions): LinkS
     superseded: { wave: superseded('wave'), urgent: superseded('urgent') },
     federated: federated(),
   };
+}
+
+/** What peers are judged by, in short: it is read anew at times, and mostly for nothing. */
+function trustedOf(authorities: Authorities): string {
+  return [
+    authorities.bundle().sequence,
+    ...authorities.list().map(({ id, state }) => `${id} ${state}`),
+  ].join();
 }
 
 /** What an agent that is away for longer must do is to be attested anew. */

@@ -50,14 +50,19 @@ export class NodeStates {
     this.#split = splitEntries(state.entries);
   }
 
-  /** From now on this is the state. */
-  replace(state: LinkState): void {
-    if (state.entries !== this.#state.entries) this.#split = splitEntries(state.entries);
+  /**
+   * From now on this is the state. False if it is as it was: it is read anew at times, and mostly for nothing. Entries of
+   * the same version are the same, so are denials that are in force.
+   */
+  replace(state: LinkState): boolean {
+    if (isSame(this.#state, state)) return false;
+    if (!isSameList(this.#state.entries, state.entries, versionOf)) this.#split = splitEntries(state.entries);
     this.#state = state;
     for (const part of PARTS) {
       this.#before.set(part, this.#encoded.get(part) ?? new Map());
       this.#encoded.set(part, new Map());
     }
+    return true;
   }
 
   /** Of what of the bundle verifiers use. */
@@ -82,7 +87,7 @@ export class NodeStates {
 
   #entries(view: NodeView): Buffer {
     const own = this.#split.ofNodes.filter((entry) => fits(entry, view));
-    const key = own.map(({ id, version }) => `${id} ${version}`).join('\n');
+    const key = own.map(versionOf).join('\n');
     return this.#encode('entries', key, () => ({
       ...NOTHING,
       entries: { entries: [...this.#split.ofAll, ...own].map(entryMessage) },
@@ -131,6 +136,26 @@ export class NodeStates {
     this.#encoded.get(part)?.set(key, bytes);
     return bytes;
   }
+}
+
+function isSame(a: LinkState, b: LinkState): boolean {
+  return (
+    a.bundle === b.bundle &&
+    a.federated === b.federated &&
+    a.superseded.wave.join() === b.superseded.wave.join() &&
+    a.superseded.urgent.join() === b.superseded.urgent.join() &&
+    isSameList(a.entries, b.entries, versionOf) &&
+    isSameList(a.denials, b.denials, ({ id, liftedAt }) => `${id} ${liftedAt === null}`)
+  );
+}
+
+function isSameList<T>(a: readonly T[], b: readonly T[], keyOf: (item: T) => string): boolean {
+  if (a === b) return true;
+  return a.length === b.length && a.every((item, i) => keyOf(item) === keyOf(b[i] ?? item));
+}
+
+function versionOf({ id, version }: RegistrationEntry): string {
+  return `${id} ${version}`;
 }
 
 interface SplitEntries {

@@ -122,3 +122,24 @@ test('a foreign bundle that is new is another part, though no entry changed', (t
   states.replace({ ...STATE, federated: new Map([[PARTNER, bundle(PARTNER, 2)]]) });
   t.not(states.part('federated', b), before);
 });
+
+test('what is read anew and is the same is no change, whatever it is', (t) => {
+  const denials = [denial(1, 'a'), denial(2, null)];
+  const states = new NodeStates({ ...STATE, denials });
+  const copy = {
+    ...STATE,
+    denials: denials.map((one) => ({ ...one })),
+    entries: STATE.entries.map((one) => ({ ...one })),
+  };
+  t.false(states.replace(copy));
+  const [first, ...rest] = copy.entries;
+  for (const changed of [
+    { ...copy, entries: rest },
+    { ...copy, entries: first === undefined ? [] : [{ ...first, version: 2 }, ...rest] },
+    { ...copy, denials: [denial(1, 'a'), denial(2, null, true)] },
+    { ...copy, bundle: bundle(DOMAIN, 2) },
+    { ...copy, superseded: { wave: [], urgent: ['issuing-2'] } },
+    { ...copy, federated: new Map() },
+  ])
+    t.true(new NodeStates(copy).replace(changed));
+});
