@@ -12,6 +12,8 @@ if (name === undefined || name === 'run' || !existsSync(file)) {
   process.stderr.write(`usage: npm run bench -- NAME [ARGS]\nbenchmarks: ${names.join(', ')}\n`);
   process.exitCode = 2;
 } else {
+  // Servers that run at the same time can't all have the default.
+  process.env.CARNET_GRPC_ADDR ??= '127.0.0.1:0';
   const benchmark = (await import(file)) as { run(args: string[]): Promise<void> };
   await benchmark.run(args);
 }
