@@ -7,6 +7,7 @@ import { CarnetError, type ErrorCode, errorCodeOf, isRetryable } from '../../err
 import type { Health, Hello, SessionResponse } from '../../gen/carnet/agent/v1/agent.ts';
 import type { Logger } from '../../log.ts';
 import { renewalTime, retryDelay } from '../../rotation/renewal.ts';
+import { type Address, formatAddress } from '../../setting-values.ts';
 import { LINK_LIMITS } from '../link-limits.ts';
 import type { AgentIdentity } from './agent-identity.ts';
 import { askedMs, backOffMs } from './back-off.ts';
@@ -16,14 +17,13 @@ import { IssueBatches } from './issue-batches.ts';
 import { checkIssued, wantedOf } from './issued.ts';
 import { issuedJwtOf, jwtRequestOf } from './issued-jwt.ts';
 import { NodeIdentity, type NodeIdentityOptions } from './node-identity.ts';
-import { formatServer, type ServerAddress } from './server-address.ts';
 import type { Session } from './session.ts';
 
 /** What the link needs of its surroundings. */
 export interface AgentLinkOptions
   extends Pick<NodeIdentityOptions, 'trustDomain' | 'attestor' | 'readTrustBundle'> {
   /** At least one; tried in turn. */
-  readonly servers: readonly ServerAddress[];
+  readonly servers: readonly Address[];
   /** Of the software. */
   readonly version: string;
   readonly health: () => Health;
@@ -212,9 +212,9 @@ export class AgentLink {
   }
 
   /** One session. Resolves when the agent has another certificate, for the next one; rejects with why it is over. */
-  async #serve(server: ServerAddress): Promise<void> {
+  async #serve(server: Address): Promise<void> {
     const identity = await this.#identity.get(server);
-    const connection = new Connection(formatServer(server), this.#identity.trust, identity);
+    const connection = new Connection(formatAddress(server), this.#identity.trust, identity);
     const over = new AbortController();
     const signal = AbortSignal.any([over.signal, this.#stop.signal]);
     const begun = Promise.withResolvers<void>();
@@ -222,7 +222,7 @@ export class AgentLink {
       this.#take(response);
       if (this.#connection === connection) return;
       this.#use(connection);
-      this.#options.log.info({ server: formatServer(server), node: identity.node }, 'connected to a server');
+      this.#options.log.info({ server: formatAddress(server), node: identity.node }, 'connected to a server');
       this.#listener('connected');
       begun.resolve();
     });
@@ -299,14 +299,14 @@ export class AgentLink {
   }
 
   /** The first failure in a row is worth a line, then each doubling. */
-  #failed(error: unknown, server: ServerAddress, failures: number): void {
+  #failed(error: unknown, server: Address, failures: number): void {
     const code = errorCodeOf(error);
     this.#problem = code === 'internal' ? 'internal error' : (error as Error).message;
     if (REFUSED.has(code)) this.#identity.refused();
     if (!Number.isInteger(Math.log2(failures))) return;
     const why = code === 'internal' ? { err: error } : { code, reason: this.#problem };
     this.#options.log.warn(
-      { server: formatServer(server), failures, ...why },
+      { server: formatAddress(server), failures, ...why },
       'no server: what was issued is served, and nothing is renewed',
     );
   }

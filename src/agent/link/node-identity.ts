@@ -3,6 +3,7 @@ import { CarnetError, errorCodeOf } from '../../errors.ts';
 import type { TrustDomain } from '../../identity/spiffe-id.ts';
 import type { TrustBundle } from '../../identity/trust-bundle.ts';
 import type { Logger } from '../../log.ts';
+import { type Address, formatAddress } from '../../setting-values.ts';
 import { type AgentIdentity, acceptCertificate, createAgentKey } from './agent-identity.ts';
 import { attestNode } from './attest-node.ts';
 import type { ServerTrust } from './channel.ts';
@@ -10,7 +11,6 @@ import type { Connection } from './connection.ts';
 import { bundleOf } from './held.ts';
 import type { NodeAttestor, NodeClaim } from './node-attestor.ts';
 import { fetchPinnedRoot } from './pinned-root.ts';
-import { formatServer, type ServerAddress } from './server-address.ts';
 
 export interface NodeIdentityOptions {
   readonly trustDomain: TrustDomain;
@@ -54,7 +54,7 @@ export class NodeIdentity {
   }
 
   /** The certificate while it is good; else the node is attested by this server. Throws as {@link attestNode} does. */
-  async get(server: ServerAddress): Promise<AgentIdentity> {
+  async get(server: Address): Promise<AgentIdentity> {
     const own = this.#current;
     const valid = own !== null && own.notAfter > this.#options.clock();
     if (valid && !this.#refused) return own;
@@ -81,12 +81,12 @@ export class NodeIdentity {
     onChange();
   }
 
-  async #attest(server: ServerAddress): Promise<AgentIdentity> {
+  async #attest(server: Address): Promise<AgentIdentity> {
     const { attestor, trustDomain, clock, log, onChange } = this.#options;
     const claim = await attestor.claim();
     const trust = await this.#firstTrust(server, claim);
     const key = createAgentKey();
-    const message = await attestNode(formatServer(server), trust, attestor, claim, key);
+    const message = await attestNode(formatAddress(server), trust, attestor, claim, key);
     const identity = await acceptCertificate(message, key, { trustDomain, roots: trust.roots, now: clock() });
     if (message.bundle !== undefined) this.#firstBundle = bundleOf(message.bundle, trustDomain);
     this.#current = identity;
@@ -97,7 +97,7 @@ export class NodeIdentity {
   }
 
   /** By what a server is known before it has told anything: the operator's word goes before what we were told. */
-  async #firstTrust(server: ServerAddress, { rootSha256 }: NodeClaim): Promise<ServerTrust> {
+  async #firstTrust(server: Address, { rootSha256 }: NodeClaim): Promise<ServerTrust> {
     const { readTrustBundle, trustDomain, bundle } = this.#options;
     if (readTrustBundle !== null) return { trustDomain, roots: await readTrustBundle(), crls: [] };
     if (rootSha256.length > 0)
