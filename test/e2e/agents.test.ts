@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { encodePem } from '../../src/x509/pem.ts';
+import { createAuthority } from '../sds/certificates.ts';
 import { type AgentProcess, joinTokenFor, launchAgent } from '../support/agent.ts';
 import { startCarnet, type User } from '../support/carnet.ts';
 import { checkoutFor } from '../support/checkout.ts';
@@ -208,5 +211,47 @@ test.serial(
     await server.ready();
     await until('a newcomer gets an identity', async () => (await agent.fetch()).code === 0);
     t.deepEqual([...watcher.seen], [held], 'what is valid stays');
+  },
+);
+
+test.serial(
+  'a machine with a certificate of its owner’s CA needs no token: killed, it is the same node again',
+  async (t) => {
+    t.timeout(120_000);
+    const directory = mkdtempSync(join(tmpdir(), 'carnet-machine-'));
+    t.teardown(() => rmSync(directory, { recursive: true }));
+    const put = (name: string, contents: string): string => {
+      writeFileSync(join(directory, name), contents, { mode: 0o600 });
+      return join(directory, name);
+    };
+    const owner = await createAuthority();
+    const machine = await owner.issue('/machine');
+    put('ca.pem', encodePem('CERTIFICATE', new Uint8Array(owner.certificate.rawData)));
+    const methods = put('nodes.yaml', 'x509pop:\n  ca_file: ca.pem\n  node_name: fingerprint\n');
+    const { server, servers } = await startServer('--node-attestation', methods);
+    await using _ = server;
+    const roots = await (await fetch(`${server.url}/v1/bundle.pem`)).text();
+    const args = [
+      ...['--attest-method', 'x509pop', '--trust-bundle', put('roots.pem', roots)],
+      ...[
+        '--x509pop-cert-file',
+        put('cert.pem', machine.chain.map((der) => encodePem('CERTIFICATE', der)).join('')),
+      ],
+      ...['--x509pop-key-file', put('key.pem', encodePem('PRIVATE KEY', machine.privateKey))],
+    ];
+    await using agent = await launchAgent({ servers, args });
+    await agent.ready();
+    t.is((await agent.fetch()).code, 0);
+    await agent.kill();
+    agent.start();
+    await agent.ready();
+    t.is((await agent.fetch()).code, 0);
+    const { items } = (await server.call('GET', '/v1/agents')) as {
+      items: { method: string; attestations: number }[];
+    };
+    t.deepEqual(
+      items.map(({ method, attestations }) => [method, attestations]),
+      [['x509pop', 2]],
+    );
   },
 );
