@@ -3,10 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { IssuedSvid, IssueRequest } from '../../ca/issue-request.ts';
 import type { IssuedJwt, JwtRequest } from '../../ca/jwt-request.ts';
 import type { Clock } from '../../clock.ts';
-import { CarnetError, type ErrorCode, errorCodeOf, isRetryable } from '../../errors.ts';
+import { CarnetError, type ErrorCode, errorCodeOf } from '../../errors.ts';
 import type { Health, Hello, SessionResponse } from '../../gen/carnet/agent/v1/agent.ts';
 import type { Logger } from '../../log.ts';
-import { renewalTime, retryDelay } from '../../rotation/renewal.ts';
 import { type Address, formatAddress } from '../../setting-values.ts';
 import { LINK_LIMITS } from '../link-limits.ts';
 import type { AgentIdentity } from './agent-identity.ts';
@@ -17,7 +16,7 @@ import { IssueBatches } from './issue-batches.ts';
 import { checkIssued, wantedOf } from './issued.ts';
 import { issuedJwtOf, jwtRequestOf } from './issued-jwt.ts';
 import { NodeIdentity, type NodeIdentityOptions } from './node-identity.ts';
-import type { Session } from './session.ts';
+import { renewInTime, reportHealth } from './session-tasks.ts';
 
 /** What the link needs of its surroundings. */
 export interface AgentLinkOptions
@@ -57,11 +56,6 @@ export interface LinkStatus {
 
 /** A session that lasted this long was no failure. */
 const STEADY_MS = 30_000;
-/** How often the wall clock is looked at, which may jump. */
-const LOOK_MS = 1_000;
-const HEALTH_LOOK_MS = 5_000;
-/** Looks from one report to the next, if nothing changes. */
-const HEALTH_LOOKS = 6;
 /** No further try mends these while there is nothing to serve. */
 const HOPELESS: ReadonlySet<ErrorCode> = new Set([
   'attestation_failed',
@@ -230,8 +224,8 @@ export class AgentLink {
       await Promise.race([
         session.ended,
         aborted(signal),
-        begun.promise.then(() => this.#renewInTime(connection, identity, signal)),
-        begun.promise.then(() => this.#reportHealth(session, signal)),
+        begun.promise.then(() => renewInTime(this.#identity, identity, connection, this.#options, signal)),
+        begun.promise.then(() => reportHealth(session, this.#options.health, signal)),
       ]);
     } catch (error) {
       connection.drain();
@@ -264,38 +258,6 @@ export class AgentLink {
   #hello(): Hello {
     const { version, health } = this.#options;
     return { version, runId: this.#runId, soonestEndMs: health().soonestEndMs };
-  }
-
-  /** Resolves when the agent has its next certificate. Rejects when it can't have one. */
-  async #renewInTime(connection: Connection, own: AgentIdentity, signal: AbortSignal): Promise<void> {
-    const { clock, random, log } = this.#options;
-    let at = renewalTime(own.notBefore, own.notAfter, random());
-    for (let failures = 0; ; ) {
-      while (clock() < at) await sleep(Math.min(LOOK_MS, at - clock()), undefined, { signal });
-      try {
-        return await this.#identity.renew(connection);
-      } catch (error) {
-        const restMs = own.notAfter - clock();
-        if (!isRetryable(error) || restMs <= 0) throw error;
-        at = clock() + retryDelay(++failures, restMs, random());
-        log.warn(
-          { reason: (error as Error).message },
-          "the agent's own certificate could not be renewed yet",
-        );
-      }
-    }
-  }
-
-  /** Tells the server how the agent fares, when that changes and at times. Ends with the session only. */
-  async #reportHealth(session: Session, signal: AbortSignal): Promise<never> {
-    let last = '';
-    for (let look = 0; ; look++) {
-      const health = this.#options.health();
-      const now = JSON.stringify(health);
-      if (now !== last || look % HEALTH_LOOKS === 0) session.report(health);
-      last = now;
-      await sleep(HEALTH_LOOK_MS, undefined, { signal });
-    }
   }
 
   /** The first failure in a row is worth a line, then each doubling. */
