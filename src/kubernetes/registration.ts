@@ -63,6 +63,8 @@ export class Registration {
   readonly #services: ResourceWatch<Service>;
   readonly #passes: Passes;
   #seen: ReadonlyMap<string, SeenGroup> = new Map();
+  /** What was last found or made as it should be, and when. */
+  #settled: { readonly text: string; readonly at: number } | null = null;
 
   constructor(options: RegistrationOptions) {
     this.#options = options;
@@ -93,7 +95,10 @@ export class Registration {
   async #pass(): Promise<void> {
     if (!this.#pods.listed || !this.#services.listed) return;
     const wanted = this.#wanted();
-    const { store, onProblem } = this.#options;
+    const { store, clock, onProblem } = this.#options;
+    // Pods come and go all the time; what entries there are to be seldom changes with them.
+    const text = JSON.stringify(wanted);
+    if (this.#settled?.text === text && clock() - this.#settled.at < EVERY_MS) return;
     const makers = await store.makers(ENTRY_PREFIX);
     const foreign = new Set(
       makers.filter(({ actor }) => !actor.startsWith(ACTOR_PREFIX)).map(({ id }) => id),
@@ -109,6 +114,7 @@ export class Registration {
       return onProblem('there are more pods or Services than are kept: no entry is removed');
     const kept = new Set(wanted.map(({ document: { id } }) => id));
     for (const { id, actor } of makers) if (!foreign.has(id) && !kept.has(id)) await this.#remove(id, actor);
+    this.#settled = { text, at: clock() };
   }
 
   /** What there should be, by ID. */

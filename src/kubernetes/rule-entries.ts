@@ -36,6 +36,8 @@ export function groupsOf(
 ): Map<string, Group> {
   const byNamespace = Map.groupBy(services, ({ namespace }) => namespace);
   const groups = new Map<string, Group>();
+  // Most pods are of a group that is known: an ID takes a hash, and this does not.
+  const known = new Set<string>();
   for (const pod of pods) {
     if (pod.ended) continue;
     const { namespace, labels } = pod;
@@ -49,6 +51,9 @@ export function groupsOf(
     for (const rule of rules) {
       if (!applies(rule, pod)) continue;
       for (const services of names.length > 0 && rule.serviceNames ? [[], names] : [[]]) {
+        const key = [rule.name, namespace, ...services].join('\n');
+        if (known.has(key)) continue;
+        known.add(key);
         const group = { rule, namespace, services };
         groups.set(entryIdOf(group), group);
       }

@@ -179,7 +179,8 @@ test('a new root is in the cluster before anything signs under it', async (t) =>
   t.is((await carnet.cli('root', 'activate')).code, 1);
   // The same with a hold of a second only.
   t.is((await carnet.cli('root', 'abort')).code, 0);
-  t.is((await carnet.cli('root', 'prepare', '--hold', '1s')).code, 0);
+  const anew = ['root', 'prepare', '--hold', '1s'];
+  await until('the abort is carried out', async () => (await carnet.cli(...anew)).code === 0);
   await until('the new root may sign', async () => (await carnet.cli('root', 'activate')).code === 0);
   const third = await published();
   t.is(third.configMap, third.bundle);
