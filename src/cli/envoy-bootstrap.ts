@@ -46,6 +46,8 @@ interface JsonObject {
 
 const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3';
 const AGENT = 'carnet_agent';
+/** An agent that is back is found within a second; Envoy's own way is up to 30 s apart. */
+const RECONNECT = { retry_back_off: { base_interval: '0.1s', max_interval: '1s' } };
 
 /** A complete Envoy v3 bootstrap configuration, which takes keys, certificates and trust from SDS alone. */
 export function envoyBootstrap(options: EnvoyOptions): JsonObject {
@@ -115,7 +117,7 @@ function commonTls(options: EnvoyOptions, peers: readonly string[]): Json {
       api_type: options.apiType,
       transport_api_version: 'V3',
       set_node_on_first_message_only: true,
-      grpc_services: [{ envoy_grpc: { cluster_name: AGENT } }],
+      grpc_services: [{ envoy_grpc: { cluster_name: AGENT, retry_policy: RECONNECT } }],
     },
   };
   return {
