@@ -112,7 +112,7 @@ onCluster('a root rotation waits for those who must ask again to learn of the ne
   const before = trusted;
   const rotation = carnet.cli('root', 'rotate', '--reason', 'test');
   let isOver = false;
-  rotation.finally(() => {
+  void rotation.finally(() => {
     isOver = true;
   });
   const chains = new Set<string>();
