@@ -15,7 +15,7 @@ import {
   keysInFile,
   type TokenKeys,
 } from '../attestation/node/token-keys.ts';
-import { rememberTokenUses } from '../attestation/node/token-uses.ts';
+import type { TokenUses } from '../attestation/node/token-uses.ts';
 import { createX509popAttestor, type X509popOptions } from '../attestation/node/x509pop.ts';
 import type { Clock } from '../clock.ts';
 import type { ServerConfig } from '../config.ts';
@@ -34,6 +34,7 @@ export interface NodeAttestors extends Disposable {
 /** The methods that the file of `--node-attestation` asks for; none without one. Throws `config_invalid`. */
 export function openNodeAttestors(
   { nodeAttestation: file, trustDomain }: Pick<ServerConfig, 'nodeAttestation' | 'trustDomain'>,
+  uses: TokenUses,
   clock: Clock,
 ): NodeAttestors {
   const stack = new DisposableStack();
@@ -47,8 +48,7 @@ export function openNodeAttestors(
         clock,
       ),
     );
-  if (oidc !== undefined)
-    attestors.push(createOidcAttestor(oidc.map(issuerOf), rememberTokenUses(clock), clock));
+  if (oidc !== undefined) attestors.push(createOidcAttestor(oidc.map(issuerOf), uses, clock));
   return { attestors, [Symbol.dispose]: () => stack.dispose() };
 }
 

@@ -2,6 +2,7 @@ import { schedule, setLogger } from 'node-cron';
 import { pruneConsumers } from '../db/consumers.ts';
 import type { Database } from '../db/database.ts';
 import { ensurePartitions } from '../db/partitions.ts';
+import { pruneTokenUses } from '../db/token-uses.ts';
 import { isRetryable } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { type ApplyOptions, applyPlan } from '../rotation/apply.ts';
@@ -25,6 +26,7 @@ const AUTHORITIES = '* * * * * *';
 const LATENESS = '*/5 * * * * *';
 const PARTITIONS = '17 3 * * *';
 const FLEET = '30 * * * * *';
+const TOKEN_USES = '45 * * * * *';
 
 /** Wakes what is to be done by the clock. Every replica wakes; Postgres decides who acts. */
 export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
@@ -42,6 +44,9 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
     }),
     ...cronRotations(options),
     schedule(FLEET, () => quietly(log, 'fleet', () => pruneConsumers(database)), { noOverlap: true }),
+    schedule(TOKEN_USES, () => quietly(log, 'token uses', () => pruneTokenUses(database)), {
+      noOverlap: true,
+    }),
     schedule(PARTITIONS, () => quietly(log, 'partitions', () => ensurePartitions(database)), {
       noOverlap: true,
     }),

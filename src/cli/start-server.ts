@@ -7,6 +7,7 @@ import type { Readiness } from '../api/health.ts';
 import { type HttpServer, serveHttp } from '../api/http-server.ts';
 import { isLoopback } from '../api/local-host.ts';
 import type { Attestation } from '../attestation/attestation.ts';
+import type { TokenUses } from '../attestation/node/token-uses.ts';
 import { BatchRecorder, RECORDER_LIMITS } from '../audit/record.ts';
 import { RecordingWatch } from '../audit/watch-recording.ts';
 import { createIssue } from '../ca/issue.ts';
@@ -30,6 +31,7 @@ import { migrate } from '../db/migrate.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { DatabaseProbe } from '../db/probe.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
+import { PostgresTokenUses } from '../db/token-uses.ts';
 import { PostgresTokenStore } from '../db/tokens.ts';
 import { CarnetError, isRetryable } from '../errors.ts';
 import { HELD_REFRESHES } from '../federation/refresh-time.ts';
@@ -100,7 +102,11 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const { config, clock, log } = options;
   await using stack = new AsyncDisposableStack();
   const metrics = createMetrics();
-  const { attestors } = stack.use(openNodeAttestors(config, clock));
+  // Asked once there are agents, and so a database.
+  const tokenUses: TokenUses = {
+    isFirst: (sha256, until) => new PostgresTokenUses(database).isFirst(sha256, until),
+  };
+  const { attestors } = stack.use(openNodeAttestors(config, tokenUses, clock));
   const dataDir = openDataDir(config.dataDir);
   stack.defer(() => dataDir.close());
   const keys = await openKeyStore(config, options.keyEncryptionKeyText, log);

@@ -9,7 +9,14 @@ import { nodeNameOf } from './node-name.ts';
 import { nodeSelectors } from './node-selectors.ts';
 import type { TokenKeys } from './token-keys.ts';
 import type { TokenUses } from './token-uses.ts';
-import { peekClaims, readToken, type TokenAlgorithm, type TokenRules, verifyToken } from './verify-token.ts';
+import {
+  LEEWAY_SECONDS,
+  peekClaims,
+  readToken,
+  type TokenAlgorithm,
+  type TokenRules,
+  verifyToken,
+} from './verify-token.ts';
 
 /** An issuer of JWTs whose holders are let in: a cloud's instance identity, a CI system, any OpenID provider. */
 export interface OidcIssuer extends TokenRules {
@@ -104,14 +111,14 @@ function nodeOf(claims: JWTPayload, issuer: OidcIssuer): AttestedNode {
 async function useUp(
   token: string,
   claims: JWTPayload,
-  { issuer }: OidcIssuer,
+  { issuer, maxAgeSeconds }: OidcIssuer,
   uses: TokenUses,
 ): Promise<void> {
   const signed = token.slice(0, token.lastIndexOf('.'));
   const id = claims.jti === undefined ? `signed ${signed}` : `jti ${claims.jti}`;
-  const key = createHash('sha256').update(`${issuer}\n${id}`).digest('hex');
-  // The leeway for clocks is a minute at most.
-  if (!(await uses.isFirst(key, ((claims.exp ?? 0) + 60) * 1000)))
+  const sha256 = createHash('sha256').update(`${issuer}\n${id}`).digest();
+  const end = Math.min(claims.exp ?? 0, (claims.iat ?? 0) + maxAgeSeconds) + LEEWAY_SECONDS;
+  if (!(await uses.isFirst(sha256, end * 1000)))
     throw new CarnetError(
       'node_token_used',
       `${METHOD}: the token was used already, and is good for one attestation`,

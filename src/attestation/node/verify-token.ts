@@ -33,7 +33,7 @@ const MAX_TOKEN_BYTES = 16 * 1024;
 /** RFC 7515 §3.1, the compact form. */
 const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 /** For clocks that differ (RFC 7519 §4.1.4). */
-const LEEWAY_SECONDS = 30;
+export const LEEWAY_SECONDS = 30;
 
 /** The token in an agent's claim, which may end in a line feed. Throws `attestation_failed`. */
 export function readToken(method: string, payload: Uint8Array): string {

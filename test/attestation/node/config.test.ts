@@ -7,6 +7,7 @@ import { MachineCa } from '../machine-ca.ts';
 
 const ca = new MachineCa();
 test.after.always(() => ca.remove());
+const neverUsed = { isFirst: async () => true };
 const root = ca.root('/CN=machines');
 
 const X509POP = `x509pop: { ca_file: ${root.certificateFile}, name_prefix: m. }`;
@@ -49,12 +50,12 @@ oidc:
 test('the methods of the file are opened, none without one', (t) => {
   const trustDomain = parseTrustDomain('example.org');
   const file = ca.write(`${X509POP}\noidc:\n  ${ISSUER()}\nk8s_psat:\n  ${CLUSTER()}\n`);
-  using opened = openNodeAttestors({ nodeAttestation: file, trustDomain }, Date.now);
+  using opened = openNodeAttestors({ nodeAttestation: file, trustDomain }, neverUsed, Date.now);
   t.deepEqual(
     opened.attestors.map(({ method }) => method),
     ['x509pop', 'k8s_psat', 'oidc'],
   );
-  t.deepEqual(openNodeAttestors({ nodeAttestation: null, trustDomain }, Date.now).attestors, []);
+  t.deepEqual(openNodeAttestors({ nodeAttestation: null, trustDomain }, neverUsed, Date.now).attestors, []);
 });
 
 for (const [claim, text, says] of [
@@ -138,7 +139,10 @@ for (const [claim, text, says] of [
 ] as const)
   test(`refuses ${claim}, at the start`, (t) => {
     const options = { nodeAttestation: ca.write(text), trustDomain: parseTrustDomain('example.org') };
-    t.throws(() => openNodeAttestors(options, Date.now), { code: 'config_invalid', message: says });
+    t.throws(() => openNodeAttestors(options, neverUsed, Date.now), {
+      code: 'config_invalid',
+      message: says,
+    });
   });
 
 test('refuses a file that is not there, by its name', (t) => {
