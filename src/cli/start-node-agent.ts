@@ -27,7 +27,7 @@ import { parseCertificate } from '../x509/certificate.ts';
 import { decodePem } from '../x509/pem.ts';
 import { agentHealthHandler } from './agent-health.ts';
 import { observeLink } from './agent-metrics.ts';
-import { type Agent, startAgent } from './start-agent.ts';
+import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
 import { openPlatforms } from './workload-platforms.ts';
 
 export interface RunningNodeAgent {
@@ -48,6 +48,8 @@ export interface StartNodeAgentOptions {
   readonly log: Logger;
   /** Gives the start up. */
   readonly signal: AbortSignal;
+  /** By default its own. */
+  readonly attest?: NonNullable<AgentOptions['attest']>;
 }
 
 const VERSION = '0.1.0';
@@ -120,6 +122,7 @@ export async function startNodeAgent(options: StartNodeAgentOptions): Promise<Ru
     clock,
     log,
     metrics,
+    ...(options.attest && { attest: options.attest }),
   });
   agent = running;
   stack.defer(() => running.close());
