@@ -26,12 +26,18 @@ export function createMetrics() {
     labelNames: L[] = [],
   ) => new Histogram<L>({ name, help, labelNames, buckets, registers: [registry] });
   const updates: (() => void)[] = [];
+  const leafEnds = new Set<() => number | null>();
   const leafExpirySecondsMin = gauge(
     'carnet_leaf_expiry_seconds_min',
     'Seconds until the first of the leaves in use ends; no sample while none is. Alert well before 0.',
   );
-  // It would begin at 0, which alerts.
-  leafExpirySecondsMin.remove();
+  const updateLeafExpiry = (): void => {
+    const seconds = [...leafEnds].flatMap((secondsToFirstEnd) => secondsToFirstEnd() ?? []);
+    // Without a sample nothing is alerted on where nobody is connected; it would begin at 0, which alerts.
+    if (seconds.length === 0) leafExpirySecondsMin.remove();
+    else leafExpirySecondsMin.set(Math.min(...seconds));
+  };
+  updates.push(updateLeafExpiry);
 
   return {
     issuances: counter(
@@ -72,7 +78,11 @@ export function createMetrics() {
       'carnet_leaf_renewal_failures_total',
       'Renewals of a leaf that failed and will be tried again.',
     ),
-    leafExpirySecondsMin,
+    /** Adds leaves in use to those counted: in seconds until the first of them ends; null for none. Returns what ends it. */
+    observeLeaves: (secondsToFirstEnd: () => number | null): (() => void) => {
+      leafEnds.add(secondsToFirstEnd);
+      return () => leafEnds.delete(secondsToFirstEnd);
+    },
     agentSessions: gauge('carnet_agent_sessions', "Sessions of other nodes' agents with this server."),
     agentsWaiting: gauge(
       'carnet_agents_waiting',

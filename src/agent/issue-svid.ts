@@ -7,11 +7,12 @@ import { buildCsr } from '../x509/build-csr.ts';
 
 /**
  * The agent's part of an issuance: a new P-256 key, which never leaves this process but to its workload, and a
- * CSR that proves it. `node` is the name under which it goes on record.
+ * CSR that proves it. `node` is the name under which it goes on record, `requester` who asks.
  */
 export function createSvidIssuer(
   issue: Issue,
   node: string,
+  requester: string = `agent:${node}`,
 ): (grant: Grant, attestation: Attestation) => Promise<X509Svid> {
   return async (grant, attestation) => {
     // At once, in 20 µs: while the thread pool makes keys, OpenSSL reads and writes others at half its speed, and a
@@ -22,7 +23,7 @@ export function createSvidIssuer(
       grant,
       attestation,
       node,
-      requester: `agent:${node}`,
+      requester,
     });
     return {
       ...svid,

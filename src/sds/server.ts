@@ -24,6 +24,8 @@ export type CallerCall = ServerDuplexStream<unknown, unknown> | ServerUnaryCall<
 export interface SecretDiscoveryOptions {
   /** Whose call this is. What it throws ends the call with its code's status. */
   readonly callerOf: (call: CallerCall) => Holder | Promise<Holder>;
+  /** A call that {@link callerOf} has told the holder of has ended. */
+  readonly left?: (call: CallerCall) => void;
   readonly observe: (protocol: 'sds' | 'delta-sds', holder: Holder, call: CallerCall) => StreamObserver;
   /** A caller is handed these, and will not say what it does with them. They are what `holder` holds now. */
   readonly fetched: (holder: Holder, resources: readonly Resource[]) => void;
@@ -35,6 +37,8 @@ export interface SecretDiscoveryOptions {
 export interface SecretDiscovery {
   /** Streams and fetches open now. */
   readonly open: number;
+  /** Ends each stream for whose call `check` throws, with the status of what it throws. */
+  recheck(check: (call: CallerCall) => void): void;
   /** Ends all streams, and refuses new ones, with `UNAVAILABLE`: proxies keep what they have and reconnect. */
   close(): void;
 }
@@ -76,7 +80,10 @@ const DEFINITION = {
  * Adds Envoy's SecretDiscoveryService to a gRPC server (made with the options in limits.ts). Each caller gets
  * what its {@link Holder} holds and nothing else, by any method.
  */
-export function addSecretDiscoveryService(server: Server, options: SecretDiscoveryOptions): SecretDiscovery {
+export function addSecretDiscoveryService(
+  server: Pick<Server, 'addService'>,
+  options: SecretDiscoveryOptions,
+): SecretDiscovery {
   const service = new Service(options);
   server.addService(DEFINITION, {
     streamSecrets: (call: SecretCall<DiscoveryRequest, StreamResponse>) =>
@@ -99,7 +106,7 @@ class Service implements SecretDiscovery {
   readonly #options: SecretDiscoveryOptions;
   readonly #limits: SdsLimits;
   readonly #places: Places;
-  readonly #streams = new Set<Ends>();
+  readonly #streams = new Map<Ends, CallerCall>();
   #closed = false;
 
   constructor(options: SecretDiscoveryOptions) {
@@ -114,7 +121,16 @@ class Service implements SecretDiscovery {
 
   close(): void {
     this.#closed = true;
-    for (const stream of this.#streams) stream.end(stopping());
+    for (const stream of this.#streams.keys()) stream.end(stopping());
+  }
+
+  recheck(check: (call: CallerCall) => void): void {
+    for (const [stream, call] of this.#streams)
+      try {
+        check(call);
+      } catch (error) {
+        stream.end(error);
+      }
   }
 
   async stream<Message, State extends AnyState, Request, Response>(
@@ -135,7 +151,7 @@ class Service implements SecretDiscovery {
           leave();
         },
       });
-      this.#streams.add(stream);
+      this.#streams.set(stream, call);
     } catch (error) {
       this.#refused(error);
       resetIfKept(call, this.#limits.graceMs);
@@ -183,16 +199,26 @@ class Service implements SecretDiscovery {
   /** Finds out whose call it is, and takes a place for it. */
   async #admit(call: CallerCall): Promise<{ holder: Holder; leave: () => void }> {
     const holder = await this.#options.callerOf(call);
-    if (this.#closed) throw stopping();
-    const giveBack = this.#places.take(holder.instance);
+    const giveBack = this.#placeFor(holder, call);
     this.#options.metrics.streams(this.#places.taken);
     return {
       holder,
       leave: () => {
         giveBack();
+        this.#options.left?.(call);
         this.#options.metrics.streams(this.#places.taken);
       },
     };
+  }
+
+  #placeFor(holder: Holder, call: CallerCall): () => void {
+    try {
+      if (this.#closed) throw stopping();
+      return this.#places.take(holder.instance);
+    } catch (error) {
+      this.#options.left?.(call);
+      throw error;
+    }
   }
 
   #refused(error: unknown): void {
