@@ -13,6 +13,7 @@ import type { TrustDomain } from '../../identity/spiffe-id.ts';
 import type { Logger } from '../../log.ts';
 import { encodePem } from '../../x509/pem.ts';
 import { LINK_LIMITS } from '../link-limits.ts';
+import { type ConnectionLimits, type ConnectionPlace, ConnectionPlaces } from './connection-places.ts';
 import { type Caller, type Peer, type PeerCheck, readPeer } from './peer.ts';
 
 /** What the server shows in a handshake, and by what it knows its callers. */
@@ -25,16 +26,20 @@ export interface ListenerIdentity {
   readonly roots: readonly Uint8Array[];
 }
 
-export interface ListenerLimits {
+export interface ListenerLimits extends ConnectionLimits {
   /** Open at once, those in their handshake too. */
   readonly connections: number;
-  /** Of these, without an accepted certificate. */
-  readonly strangers: number;
   readonly handshakeMs: number;
 }
 
-/** Ours: an agent a node and a few proxies without one; strangers become agents within seconds. */
-export const LISTENER_LIMITS: ListenerLimits = { connections: 8192, strangers: 1024, handshakeMs: 10_000 };
+/** Ours: an agent a node, and proxies without one; strangers become agents, or show a token, within seconds. */
+export const LISTENER_LIMITS: ListenerLimits = {
+  connections: 8192,
+  strangers: 1024,
+  workloads: 5120,
+  ofOneCertificate: 64,
+  handshakeMs: 10_000,
+};
 
 export interface ListenerOptions {
   readonly host: string;
@@ -48,8 +53,15 @@ export interface ListenerOptions {
   readonly limits?: Partial<ListenerLimits>;
 }
 
-/** How long open calls may take to end when the listener closes. */
+/** How long open calls may take to end when the listener, or a connection, closes. */
 const CLOSE_GRACE_MS = 1000;
+
+interface Connection {
+  readonly peer: Peer;
+  readonly place: ConnectionPlace;
+  readonly socket: TLSSocket;
+  isEnding: boolean;
+}
 
 const COMMON: ServerOptions = {
   'grpc.max_concurrent_streams': 100,
@@ -91,15 +103,16 @@ export class Listener {
   readonly #servers = { agents: new GrpcServer(FOR_AGENTS), others: new GrpcServer(FOR_OTHERS) };
   readonly #injectors;
   /** By the name that `getPeer()` gives a call. */
-  readonly #peers = new Map<string, Peer>();
+  readonly #connections = new Map<string, Connection>();
   readonly #onClosed = new Set<(connection: string) => void>();
-  #strangers = 0;
+  readonly #places: ConnectionPlaces;
   #accepted = 0;
 
   /** Use {@link startListener}. */
   constructor(options: ListenerOptions) {
     this.#options = options;
     this.#limits = { ...LISTENER_LIMITS, ...options.limits };
+    this.#places = new ConnectionPlaces(this.#limits);
     const insecure = ServerCredentials.createInsecure();
     this.#injectors = {
       agents: this.#servers.agents.createConnectionInjector(insecure),
@@ -159,10 +172,27 @@ export class Listener {
    * or is so no more, and for a call on a connection that has closed or isn't ours.
    */
   callerOf(call: { getPeer(): string }): Caller {
-    const peer = this.#peers.get(call.getPeer());
-    if (peer === undefined)
-      throw new CarnetError('unauthenticated', 'the connection of this call has closed');
-    return this.#options.check().callerOf(peer);
+    return this.#options.check().callerOf(this.#connectionOf(call).peer);
+  }
+
+  /**
+   * A call's token was accepted: its connection is no stranger's any more. Throws `overloaded` where it can be no
+   * workload's either, and `unauthenticated` where it has closed.
+   */
+  vouchFor(call: { getPeer(): string }): void {
+    if (!this.#connectionOf(call).place.becomeWorkload())
+      throw new CarnetError('overloaded', 'as many workloads are connected as may be: try again later');
+  }
+
+  /**
+   * Ends a call's connection, after the second in which its calls are told: what was shown in its handshake counts no
+   * more, and another certificate can be shown on another connection only.
+   */
+  hangUp(call: { getPeer(): string }): void {
+    const connection = this.#connections.get(call.getPeer());
+    if (connection === undefined || connection.isEnding) return;
+    connection.isEnding = true;
+    setTimeout(() => connection.socket.destroy(), CLOSE_GRACE_MS).unref();
   }
 
   /** Calls `listener` with the name (what `getPeer()` gives its calls) of each connection that closes. */
@@ -172,7 +202,7 @@ export class Listener {
 
   /** Where a call comes from; empty once its connection has closed. */
   addressOf(call: { getPeer(): string }): string {
-    return this.#peers.get(call.getPeer())?.address ?? '';
+    return this.#connections.get(call.getPeer())?.peer.address ?? '';
   }
 
   /** Listens no more, ends all connections, and resolves when they have ended. */
@@ -193,18 +223,24 @@ export class Listener {
     const address = socket.remoteAddress ?? '';
     const peer = readPeer(socket, address, this.#options.trustDomain);
     const isAgent = !(peer.caller instanceof CarnetError) && peer.caller.kind === 'agent';
-    const isStranger = peer.caller instanceof CarnetError || peer.caller.kind === 'none';
-    if (isStranger && this.#strangers >= this.#limits.strangers) return void socket.destroy();
-    if (isStranger) this.#strangers++;
+    const place = this.#places.take(peer.caller);
+    if (place === null) return void socket.destroy();
     const name = `peer-${++this.#accepted}`;
     Object.defineProperties(socket, { remoteAddress: { value: name }, remotePort: { value: undefined } });
-    this.#peers.set(name, peer);
+    this.#connections.set(name, { peer, place, socket, isEnding: false });
     socket.once('close', () => {
-      this.#peers.delete(name);
+      this.#connections.delete(name);
       for (const listener of this.#onClosed) listener(name);
-      if (isStranger) this.#strangers--;
+      place.giveBack();
     });
     this.#injectors[isAgent ? 'agents' : 'others'].injectConnection(socket);
+  }
+
+  #connectionOf(call: { getPeer(): string }): Connection {
+    const connection = this.#connections.get(call.getPeer());
+    if (connection === undefined)
+      throw new CarnetError('unauthenticated', 'the connection of this call has closed');
+    return connection;
   }
 }
 
