@@ -1,13 +1,26 @@
 import { readFileSync } from 'node:fs';
+import { readBootId } from './process.ts';
+import { RunningContainers } from './running-containers.ts';
 
 /** An instance that is a process, by the boot ID, its number and its start time (unix.ts). */
 const PROCESS = /^process:([0-9a-f-]+):(\d+):(\d+)$/;
+const CONTAINER = /^container:([0-9a-f]{64})$/;
 
 /**
- * Whether an instance is known to run no more: a process of an earlier boot, or whose number nobody has or another
- * process. False where it cannot be told, as for a container. Waits for nobody, as procfs answers from memory.
+ * Tells whether an instance, which ran once, is known to run no more: a process of an earlier boot, or whose number
+ * nobody has or another process; a container without a process. False where it cannot be told. Waits for nobody, as
+ * procfs answers from memory.
  */
-export function hasEnded(instance: string, bootId: string, procRoot = '/proc'): boolean {
+export function createHasEnded(procRoot = '/proc'): (instance: string) => boolean {
+  const bootId = readBootId(procRoot);
+  const containers = new RunningContainers(procRoot);
+  return (instance) => {
+    const [, id] = CONTAINER.exec(instance) ?? [];
+    return id === undefined ? processHasEnded(instance, bootId, procRoot) : containers.hasEnded(id);
+  };
+}
+
+function processHasEnded(instance: string, bootId: string, procRoot: string): boolean {
   const [, boot, pid, startTicks] = PROCESS.exec(instance) ?? [];
   if (pid === undefined) return false;
   if (boot !== bootId) return true;

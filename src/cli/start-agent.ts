@@ -4,9 +4,8 @@ import { readCerts } from '../agent/envoy-admin.ts';
 import { createUnixAttestor } from '../attestation/attest.ts';
 import type { Attestation } from '../attestation/attestation.ts';
 import type { WorkloadAttestor } from '../attestation/findings.ts';
-import { hasEnded } from '../attestation/has-ended.ts';
+import { createHasEnded } from '../attestation/has-ended.ts';
 import type { Peer } from '../attestation/peer-credentials.ts';
-import { readBootId } from '../attestation/process.ts';
 import type { MintJwt } from '../ca/jwt-request.ts';
 import type { Holder } from '../delivery/holdings.ts';
 import type { Attachment, Instances } from '../delivery/instances.ts';
@@ -39,11 +38,10 @@ export interface Agent {
  */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { clock, log, metrics } = options;
-  const bootId = readBootId('/proc');
   const delivery = await startDelivery({
     ...options,
     requester: `agent:${options.node}`,
-    hasEnded: (instance) => hasEnded(instance, bootId),
+    hasEnded: createHasEnded(),
   });
   const { instances, proxies, fleet } = delivery;
   const attestor = createUnixAttestor({ platforms: options.platforms ?? [] });

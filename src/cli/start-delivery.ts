@@ -5,7 +5,7 @@ import type { Issue } from '../ca/issue-request.ts';
 import type { Clock } from '../clock.ts';
 import { Fleet } from '../delivery/fleet.ts';
 import { FleetReport, type FleetStore } from '../delivery/fleet-report.ts';
-import type { Holder, X509Svid } from '../delivery/holdings.ts';
+import type { Holder } from '../delivery/holdings.ts';
 import type { Superseded } from '../delivery/instance.ts';
 import {
   type Attachment,
@@ -27,6 +27,8 @@ export interface DeliveryOptions {
   readonly node: string;
   /** Likewise: who asks for the certificates. */
   readonly requester: string;
+  /** Tells the streams of this way from those of another, in lists of proxies; by default nothing. */
+  readonly streamIdPrefix?: string;
   readonly issue: Issue;
   readonly grantsOf: (attestation: Attestation) => readonly Grant[];
   readonly bundle: () => TrustBundle;
@@ -38,6 +40,8 @@ export interface DeliveryOptions {
   readonly federated?: NonNullable<InstancesOptions['federated']>;
   /** Takes what was held before a restart, once. */
   readonly takeKept?: NonNullable<InstancesOptions['takeKept']>;
+  /** The instance has ended: nothing that was held before is for it. */
+  readonly forgetKept?: (instance: string) => void;
   /** What instances hold has changed. */
   readonly onHeldChange?: () => void;
   /** Where all agents keep what their proxies hold; without one it is known only here. */
@@ -76,8 +80,16 @@ const TICK_MS = 250;
 /** Starts to look after what callers hold. Rejects when the fleet's store does not tell what was left before. */
 export async function startDelivery(options: DeliveryOptions): Promise<Delivery> {
   const { clock, log, metrics } = options;
-  const proxies = new Proxies(clock);
-  const fleet = await restoreFleet((instance) => instances.heldBy(instance), options);
+  const proxies = new Proxies(clock, options.streamIdPrefix);
+  const fleet = new Fleet({
+    clock,
+    heldBy: (instance) => instances.heldBy(instance),
+    hasEnded: options.hasEnded,
+    onEnded: (instance) => {
+      instances.forget(instance);
+      options.forgetKept?.(instance);
+    },
+  });
   const instances: Instances = new Instances({
     issue: createSvidIssuer(options.issue, options.node, options.requester),
     grantsOf: options.grantsOf,
@@ -98,6 +110,7 @@ export async function startDelivery(options: DeliveryOptions): Promise<Delivery>
     ...(options.federated && { federated: options.federated }),
     ...(options.takeKept && { takeKept: options.takeKept }),
   });
+  if (options.fleet !== undefined) fleet.restore(await options.fleet.load());
   const report = options.fleet && startReport(fleet, options.fleet, log);
   const timer = setInterval(() => {
     instances.tick();
@@ -167,15 +180,6 @@ function addDiscovery(
     },
     log,
   });
-}
-
-async function restoreFleet(
-  heldBy: (instance: string) => readonly X509Svid[],
-  { clock, hasEnded, fleet: store }: DeliveryOptions,
-): Promise<Fleet> {
-  const fleet = new Fleet({ clock, heldBy, hasEnded });
-  if (store !== undefined) fleet.restore(await store.load());
-  return fleet;
 }
 
 /** The first failure in a row is worth a line, then each doubling. */

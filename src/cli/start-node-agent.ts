@@ -12,8 +12,7 @@ import { x509popAttestor } from '../agent/link/x509pop.ts';
 import { type AgentConfig, socketOf } from '../agent-config.ts';
 import type { Readiness } from '../api/health.ts';
 import { type HttpServer, serveHttp } from '../api/http-server.ts';
-import { hasEnded } from '../attestation/has-ended.ts';
-import { readBootId } from '../attestation/process.ts';
+import { createHasEnded } from '../attestation/has-ended.ts';
 import { parseKeyEncryptionKey, readKeyEncryptionKey } from '../ca/key-encryption-key.ts';
 import type { Clock } from '../clock.ts';
 import { openDataDir } from '../db/data-dir.ts';
@@ -68,8 +67,8 @@ export async function startNodeAgent(options: StartNodeAgentOptions): Promise<Ru
   const { platforms } = stack.use(await openPlatforms(config, log));
   const cache = await openCache(options, stack);
   const kept = (await cache?.read()) ?? null;
-  const bootId = readBootId('/proc');
-  const svids = (kept?.svids ?? []).filter(({ instance }) => !hasEnded(instance, bootId));
+  const hasEnded = createHasEnded();
+  const svids = (kept?.svids ?? []).filter(({ instance }) => !hasEnded(instance));
   const keptSvids = new KeptSvids(svids, clock);
 
   let agent: Agent | null = null;
@@ -117,6 +116,7 @@ export async function startNodeAgent(options: StartNodeAgentOptions): Promise<Ru
       return wave.has(authority) ? 'wave' : 'no';
     },
     takeKept: (instance, grant) => keptSvids.take(instance, grant),
+    forgetKept: (instance) => keptSvids.forget(instance),
     onHeldChange: () => cache?.changed(),
     fleet,
     clock,

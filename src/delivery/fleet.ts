@@ -13,6 +13,8 @@ export interface FleetOptions {
   readonly heldBy: (instance: string) => Iterable<X509Svid>;
   /** Whether the instance is known to run no more; false where that cannot be told. */
   readonly hasEnded: (instance: string) => boolean;
+  /** What is held for it must not be handed out, should it be started again: nobody waits for it any more. */
+  readonly onEnded?: (instance: string) => void;
   readonly limits?: Partial<FleetLimits>;
 }
 
@@ -239,6 +241,7 @@ export class Fleet {
     if (member === undefined || member.gone || !this.#options.hasEnded(instance)) return;
     member.gone = true;
     this.#absent.delete(instance);
+    this.#options.onEnded?.(instance);
     this.#change(instance);
   }
 

@@ -163,6 +163,12 @@ export class Instances {
     }
   }
 
+  /** Gives up all that is held for an instance that has ended; nothing for one that is connected. */
+  forget(id: string): void {
+    const instance = this.#instances.get(id);
+    if (instance !== undefined && !connected(instance)) this.#instances.delete(id);
+  }
+
   /** What could not be issued is tried again at once: who has nothing yet first, then the nearest end. */
   retryFailed(): void {
     const failing: { readonly end: number; readonly instance: Instance; readonly key: string }[] = [];

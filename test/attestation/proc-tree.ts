@@ -62,6 +62,18 @@ export class ProcTree {
     this.#write(`${pid}/${file}`, contents);
   }
 
+  /** Says which PID namespace it is of, and how it is mounted; by default that it shows all processes. */
+  mounted(namespace = 'pid:[4026531836]', options = 'rw,nosuid,nodev,noexec,relatime'): void {
+    this.#write('self/mounts', `proc ${this.root} proc ${options} 0 0\n`);
+    mkdirSync(join(this.root, 'self/ns'));
+    symlinkSync(namespace, join(this.root, 'self/ns/pid'));
+  }
+
+  /** The process ends, and is reaped. */
+  end(pid: number): void {
+    rmSync(join(this.root, String(pid)), { recursive: true });
+  }
+
   remove(): void {
     rmSync(this.root, { recursive: true, force: true });
   }

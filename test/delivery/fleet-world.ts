@@ -156,6 +156,12 @@ export class FleetWorld {
     return this;
   }
 
+  /** As a container can be, under its old ID. */
+  startAgain(): this {
+    this.ended = false;
+    return this;
+  }
+
   pass(milliseconds: number): this {
     this.store();
     this.now += milliseconds;
@@ -189,6 +195,7 @@ export class FleetWorld {
       clock: () => this.now,
       heldBy: () => this.#own.values(),
       hasEnded: () => this.ended,
+      onEnded: () => this.#own.clear(),
       limits: this.#limits,
     });
   }

@@ -206,6 +206,11 @@ const ROWS: [what: string, events: Do, expected: Expected][] = [
     { gone: true },
   ],
   [
+    'a container that ended and is started again counts for what it is given then',
+    (w) => w.hold('s', 'a', 'old').close('s').end().startAgain().hold('s', 'a', 'new'),
+    { gone: false, streams: 1, authorities: ['new'] },
+  ],
+  [
     'an agent that starts again knows what the instance holds',
     (w) => w.hold('s', 'a', 'old').trust('b', 4).restart(),
     { streams: 0, authorities: ['old'], bundleAcknowledged: 4, names: ['node'] },

@@ -60,6 +60,27 @@ test('a proxy that reconnects gets back what it held, without an issuance', asyn
   t.is(serialOf(world.instances.attach(caller('x', 1)).holder), held);
 });
 
+test('nothing that it held is handed to a container that ended and was started again', async (t) => {
+  const world = createWorld();
+  world.grants.set('unix:uid:1', [grant('a')]);
+  const { holder, detach } = world.instances.attach(caller('x', 1));
+  await world.settle();
+  const held = serialOf(holder);
+  world.instances.forget('x');
+  t.deepEqual(
+    world.instances.heldBy('x').map(({ serial }) => serial),
+    [held],
+    'it is connected',
+  );
+  detach();
+  world.instances.forget('x');
+  t.deepEqual(world.instances.heldBy('x'), []);
+  const again = world.instances.attach(caller('x', 1)).holder;
+  t.deepEqual(again.current().svids, []);
+  await world.settle();
+  t.not(serialOf(again), held);
+});
+
 test('renewal comes between 40 and 50 % of a life, and only for those who are connected', async (t) => {
   const world = createWorld();
   world.grants.set('unix:uid:1', [grant('a')]);

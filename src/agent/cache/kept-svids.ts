@@ -22,6 +22,11 @@ export class KeptSvids {
     return kept !== undefined && this.#isValid(kept) ? kept : undefined;
   }
 
+  /** The instance has ended. */
+  forget(instance: string): void {
+    for (const [key, kept] of this.#svids) if (kept.instance === instance) this.#svids.delete(key);
+  }
+
   /** Those that nobody came back for yet. */
   waiting(): InstanceSvid[] {
     return [...this.#svids.values()].filter((kept) => this.#isValid(kept));

@@ -156,6 +156,11 @@ test('a leaf is given to its own instance for its own entry, once, and only whil
   t.is(once.take('container:1', grant)?.svid, own);
   t.is(once.take('container:1', grant), undefined);
   t.is(once.waiting().length, 0);
+  const ended = kept();
+  ended.forget('container:2');
+  t.is(ended.waiting().length, 1);
+  ended.forget('container:1');
+  t.is(ended.take('container:1', grant), undefined);
   now = 2000;
   t.is(kept().take('container:1', grant), undefined);
   t.is(kept().waiting().length, 0);
