@@ -324,6 +324,20 @@ export const SERVER_SETTINGS = {
     serviceAccountsOf,
     [],
   ),
+  sdsOnGrpc: setting(
+    'sds-on-grpc',
+    null,
+    'serve SDS to proxies without an agent on --grpc-addr; their keys are then made here, and sent to them',
+    booleanOf,
+    false,
+  ),
+  sdsAudience: setting(
+    'sds-audience',
+    'NAME',
+    'with --sds-on-grpc and --kubernetes: for whom the service account tokens that proxies show must be',
+    text,
+    'carnet',
+  ),
   federationAddr: setting<Address | null>(
     'federation-addr',
     'HOST:PORT',
@@ -397,6 +411,8 @@ export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS
   checkFederation(config);
   checkAttestation(config);
   checkIstio(config);
+  if (config.sdsOnGrpc && config.grpcAddr === null)
+    throw new CarnetError('config_invalid', '--sds-on-grpc needs --grpc-addr');
   return config;
 }
 

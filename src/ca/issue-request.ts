@@ -17,7 +17,7 @@ export interface IssueRequest {
   readonly attestation: Attestation;
   /** Null for a server's own. */
   readonly node: string | null;
-  /** As recorded: `agent:<node>`, `server:<host>`, `kubernetes:<kind>/<name>`. */
+  /** As recorded: `agent:<node>`, `sds:<node>` without one, `server:<host>`, `kubernetes:<kind>/<name>`. */
   readonly requester: string;
 }
 

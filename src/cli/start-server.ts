@@ -59,6 +59,7 @@ import { type OwnEndpoint, openFederation, startBundleEndpoint } from './start-f
 import { startIstio } from './start-istio.ts';
 import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
 import { type Link, startLink } from './start-link.ts';
+import { type RemoteSds, startSds } from './start-sds.ts';
 import { openPlatforms } from './workload-platforms.ts';
 
 export interface RunningServer {
@@ -171,6 +172,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   );
   const federation = openFederation({ config, database, authorities, clock, log, metrics });
   let agent: Agent | null = null;
+  let sds: RemoteSds | null = null;
+  const deliveries = (): readonly Pick<Agent, 'instances' | 'proxies'>[] => [agent ?? [], sds ?? []].flat();
   let started = false;
   const readiness = (): Readiness => readinessOf(started, { probe, recording, authorities, keys });
   const http = await listenHttp(config, log, {
@@ -196,7 +199,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       crl: (authorityId) => findCrl(database, authorityId),
     },
     federation: federation.control,
-    proxies: () => agent?.proxies.list() ?? [],
+    proxies: () => deliveries().flatMap(({ proxies }) => proxies.list()),
     bundle: () => (authorities.list().length === 0 ? undefined : authorities.bundle()),
     jwtKeys: () => store.jwtKeys(),
     jwtIssuer: config.jwtIssuer,
@@ -227,15 +230,17 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   let link: Link | null = null;
   let endpoint: OwnEndpoint | null = null;
   authorities.onBundleChange(() => {
-    agent?.instances.bundleChanged();
+    for (const { instances } of deliveries()) instances.bundleChanged();
     kubernetes?.bundleChanged();
   });
-  federation.federations.onBundleChange(() => agent?.instances.bundleChanged());
+  federation.federations.onBundleChange(() => {
+    for (const { instances } of deliveries()) instances.bundleChanged();
+  });
   const read = async (topic: Topic): Promise<void> => {
     if (topic === 'entries' || topic === 'denials') {
       if (topic === 'entries') index = new EntryIndex(await entries.list());
       else denials = await listDenials(database);
-      agent?.instances.entriesChanged();
+      for (const { instances } of deliveries()) instances.entriesChanged();
     } else if (topic === 'federation') await federation.federations.refresh();
     else if (topic !== 'agents') {
       await authorities.refresh();
@@ -308,6 +313,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     index
       .authorize(selectors)
       .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined);
+  const node = config.nodeName ?? hostname();
   if (config.grpcAddr !== null) {
     const startedLink = await startLink(
       {
@@ -342,9 +348,26 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       log,
     });
     if (istio !== null) stack.use(istio);
+    const startedSds = await startSds({
+      config,
+      database,
+      listener: startedLink.listener,
+      node,
+      issue: issueSvid,
+      grantsOf,
+      bundle: () => authorities.bundle(),
+      federated: () => federation.federations.bundles(),
+      isSuperseded: (authority) => authorities.isSuperseded(authority),
+      fleet: new PostgresFleetStore(database, node, `grpc ${formatAddress(config.grpcAddr)}`),
+      clock,
+      log,
+      metrics,
+    });
+    sds = startedSds;
+    if (startedSds !== null) stack.defer(() => startedSds.close());
   }
   if (!config.noAgent) {
-    const [node, socket] = [config.nodeName ?? hostname(), agentSocketOf(config, dataDir.path)];
+    const socket = agentSocketOf(config, dataDir.path);
     const runningAgent = await startAgent({
       socket,
       node,

@@ -25,6 +25,18 @@ const COPY = `COPY issuance (${COPIED_COLUMNS.join(', ')}) FROM STDIN (FORMAT bi
 /** All of a row but its certificate, roughly. */
 const ROW_SIZE_BYTES = 1024;
 
+/** To which instance, and on which node, a certificate was issued, by its serial (lower-case hex); undefined for none. */
+export async function findIssuedTo(
+  database: Queryable,
+  serial: string,
+): Promise<{ instance: string | null; node: string | null } | undefined> {
+  const [row] = await database.query<{ instance: string | null; node: string | null }>(
+    `SELECT instance, node FROM issuance WHERE serial = decode($1, 'hex') AND profile = 'x509-svid' LIMIT 1`,
+    [serial],
+  );
+  return row;
+}
+
 /**
  * Inserts the batch, all or nothing. COPY in binary is the cheapest way for both sides: with 64 rows a commit it
  * takes Node 22 µs and PostgreSQL 39 µs of CPU time a row, a prepared multi-row INSERT 34 and 43, one from

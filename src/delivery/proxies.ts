@@ -46,15 +46,18 @@ interface Stream {
 export class Proxies {
   readonly #streams = new Map<string, Stream>();
   readonly #clock: Clock;
+  readonly #idPrefix: string;
   #count = 0;
 
-  constructor(clock: Clock) {
+  /** `idPrefix` tells its streams from those of another list. */
+  constructor(clock: Clock, idPrefix = '') {
     this.#clock = clock;
+    this.#idPrefix = idPrefix;
   }
 
   /** Registers a stream; it is listed until the observer's `closed()`. */
   connect(protocol: ProxyProtocol, instance: string, identities: () => readonly string[]): StreamObserver {
-    const id = String(++this.#count);
+    const id = `${this.#idPrefix}${++this.#count}`;
     const stream: Stream = {
       view: {
         id,

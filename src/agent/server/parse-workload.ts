@@ -11,6 +11,9 @@ const INSTANCE = /^([a-z][a-z0-9-]*):[\x21-\x7e]+$/;
 /** What our own parts are called on record. */
 const OWN = new Set(['agent', 'server', 'operator', 'schedule', 'kubernetes']);
 
+/** By a certificate that a caller proves to the server itself (svid-callers.ts): no agent has the word for it. */
+const BY_CERTIFICATE = /^spiffe:/;
+
 /**
  * What an agent says of a workload, as the server takes it: the agent's word for the workload, and our own for the node,
  * whose selectors no agent chooses. Throws `invalid_argument`, `selector_invalid`, `too_large`.
@@ -30,7 +33,9 @@ export function parseWorkload(
       'too_large',
       `a workload with ${selectors.length} selectors, more than ${LINK_LIMITS.selectors}`,
     );
-  const ofWorkload = selectors.map(parseSelector).filter((selector) => !isOfNode(selector));
+  const ofWorkload = selectors
+    .map(parseSelector)
+    .filter((selector) => !isOfNode(selector) && !BY_CERTIFICATE.test(selector));
   return {
     instance,
     selectors: [...new Set([...ofWorkload, ...agent.selectors])].sort(),
