@@ -62,23 +62,29 @@ function advance(now: number, rotation: Rotation, situation: JwtSituation): Step
   const fresh = situation.keys.find(({ id }) => id === newId);
   if (fresh === undefined) return [{ kind: 'prepare', rotation, why: reason }];
   if (fresh.state === 'prepared') return [{ kind: 'publish', rotation, why: reason }];
-  if (fresh.state === 'active') return retirement(rotation, situation.outstanding);
-  if (!handsFree && requested !== 'activate') return [];
+  if (fresh.state === 'active') return retirement(now, fresh, rotation, situation.outstanding);
+  const old = situation.keys.find(({ id }) => id === oldId);
+  if (!handsFree && requested !== 'activate' && !(old && isLate(old, now))) return [];
   const step = (why: string): Step[] => [{ kind: 'activate', rotation, why }];
   if (force) return step('forced by an operator');
-  const old = situation.keys.find(({ id }) => id === oldId);
   if (old === undefined || old.notAfter.getTime() <= now) return step('the old one has expired');
   return now >= heldUntil(fresh, rotation) ? step('whoever verifies had the time to hear of it') : [];
 }
 
 /** Tokens of a compromised key are refused from then on: they may be anybody's. */
-function retirement(rotation: Rotation, { count }: Outstanding): Step[] {
+function retirement(now: number, fresh: PlannedJwtKey, rotation: Rotation, { count }: Outstanding): Step[] {
   const { requested, force, handsFree, urgent } = rotation;
-  if (!handsFree && requested !== 'retire') return [];
+  // While it is open no other can begin.
+  if (!handsFree && requested !== 'retire' && !isLate(fresh, now)) return [];
   const step = (why: string): Step[] => [{ kind: 'retire', rotation, why }];
   if (force) return step('forced by an operator');
   if (urgent) return step('it is compromised');
   return count === 0 ? step('the last token under it has ended') : [];
+}
+
+/** Step by step a rotation waits for its command, but not until what signs has ended. */
+function isLate(key: PlannedJwtKey, now: number): boolean {
+  return shareOver(key, now) >= AT_LAST;
 }
 
 function shareOver({ createdAt, notAfter }: PlannedJwtKey, now: number): number {

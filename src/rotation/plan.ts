@@ -58,7 +58,10 @@ export type Step =
   /** An issuing CA whose successor signs, and of which nothing is presented any more. */
   | { readonly kind: 'drop'; readonly id: string; readonly why: string };
 
-/** With less than this share of an issuing CA's life left, its successor signs whoever lags: else nobody has a leaf. */
+/**
+ * With less than this share of an issuing CA's life left, its successor signs whoever lags: else nobody has a leaf. And
+ * with less of any CA's, a rotation that an operator takes step by step goes on by itself, from gate to gate.
+ */
 const LAST_RESORT = 0.15;
 /**
  * From the last acknowledgement to the step that counts on it. Envoy acknowledges a secret when its main thread has
@@ -187,6 +190,11 @@ function whyNewIssuing(
   return due && gain > schedule.issuingTtlMs * WORTH_RENEWING ? 'its time is over' : null;
 }
 
+function isAboutToEnd(authorities: readonly PlannedAuthority[], id: string | null, now: number): boolean {
+  const found = authorities.find((one) => one.id === id);
+  return found !== undefined && shareOver(found, now) > 1 - LAST_RESORT;
+}
+
 /** From 0 at its making to 1 at its end: `notBefore` is put back for slow clocks, by more than a short life is long. */
 function shareOver({ createdAt, notAfter }: PlannedAuthority, now: number): number {
   return (now - createdAt.getTime()) / (notAfter.getTime() - createdAt.getTime());
@@ -206,12 +214,13 @@ function advance(now: number, rotation: Rotation, situation: Situation): Step[] 
     return [{ kind: 'prepare', rotation, why: 'what was prepared has grown old' }];
   const sequence = gateSequence(authorities, rotation);
   if (sequence === null) return [{ kind: 'publish', rotation, why: reason }];
-  if (!handsFree && requested !== 'activate') return [];
   if (requested === 'activate' && force)
     return [{ kind: 'activate', rotation, why: 'forced by an operator' }];
-  const old = authorities.find(({ id }) => id === rotation.oldId);
-  if (rotation.kind === 'issuing' && old !== undefined && shareOver(old, now) > 1 - LAST_RESORT)
+  const endsSoon = isAboutToEnd(authorities, rotation.oldId, now);
+  if (rotation.kind === 'issuing' && endsSoon)
     return [{ kind: 'activate', rotation, why: 'the old one is about to expire, whoever lags' }];
+  // Step by step it waits for its command, but not until what signs has ended.
+  if (!handsFree && requested !== 'activate' && !endsSoon) return [];
   const open = laggards(sequence, now, holdOf(rotation), fleet).length === 0;
   return onceSettled({ kind: 'activate', rotation, why: 'everyone acknowledged it' }, open, now, fleet);
 }
@@ -220,7 +229,9 @@ function advance(now: number, rotation: Rotation, situation: Situation): Step[] 
 function retirement(now: number, rotation: Rotation, { authorities, fleet, outstanding }: Situation): Step[] {
   if (rotation.kind === 'issuing') return [{ kind: 'retire', rotation, why: 'its successor signs' }];
   const { handsFree, requested, force, urgent } = rotation;
-  if (!handsFree && requested !== 'retire') return [];
+  // While it is open no other can begin.
+  const nextIsDue = isAboutToEnd(authorities, rotation.newId, now);
+  if (!handsFree && requested !== 'retire' && !nextIsDue) return [];
   if (requested === 'retire' && force) return [{ kind: 'retire', rotation, why: 'forced by an operator' }];
   const old = issuedBy(authorities, rotation.oldId);
   const connected = new Set(fleet.filter(({ streams }) => streams > 0).map(({ instance }) => instance));

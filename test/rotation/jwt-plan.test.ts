@@ -128,6 +128,29 @@ test('step by step it goes as far as it is asked to, and no step comes too soon'
   t.is(world.states(), 'retired, active');
 });
 
+test('step by step and then forgotten, it goes on by itself before the key that signs has ended', async (t) => {
+  const world = await begun({ jwtKeyTtlMs: 6 * DAY_MS });
+  await startOrResume(world.options, { ...START, handsFree: false });
+  t.deepEqual(await world.advance(), ['prepare', 'publish']);
+  world.store.now = NOW + 4 * DAY_MS - 1;
+  t.deepEqual(await world.advance(), []);
+  world.store.now += 1;
+  world.store.tokens = { count: 1, until: world.store.now + 300_000 };
+  t.deepEqual(await world.advance(), ['activate']);
+});
+
+test('activated and then forgotten, the old key is retired before the new one has ended, so that another can follow', async (t) => {
+  const world = await begun({ jwtKeyTtlMs: 6 * DAY_MS });
+  await startOrResume(world.options, { ...START, handsFree: false });
+  await world.advance();
+  await requestStep(world.options, step('activate', true));
+  t.deepEqual(await world.advance(), ['activate']);
+  world.store.now = NOW + 4 * DAY_MS - 1;
+  t.deepEqual(await world.advance(), []);
+  world.store.now += 1;
+  t.deepEqual(await world.advance(), ['retire', 'start', 'prepare', 'publish']);
+});
+
 test('forced, it activates before its time and retires with tokens under way', async (t) => {
   const world = await begun();
   world.store.tokens = { count: 1, until: NOW + 300_000 };
