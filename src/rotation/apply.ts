@@ -49,30 +49,53 @@ const STEPS_LIMIT = 20;
  * Takes the steps that nothing is waited for, each in a transaction of its own under the lock, where it is planned
  * anew: so of several replicas that act at once one takes a step and the others find it taken, and a crash
  * between any two loses nothing. Steps of an operator's rotation are on record under his name, the others under
- * `actor`. Resolves to the steps taken here.
+ * `actor`. A step that fails holds up only what follows it: a rotation that can't go on leaves the others alone.
+ * Resolves to the steps taken here; throws what the first that failed did, after all others.
  */
 export async function applyPlan(options: ApplyOptions, actor: string): Promise<Step[]> {
   const done: Step[] = [];
+  const failed = new Map<string, unknown>();
   for (;;) {
-    const step = await applyNext(options, actor);
-    if (step === null) return done;
+    const step = await applyNext(options, actor, failed);
+    if (step === null) break;
     done.push(step);
     if (done.length > STEPS_LIMIT)
       throw new CarnetError('internal', `the plan of authorities has no end: ${step.kind}, ${step.why}`);
   }
+  for (const error of failed.values()) throw error;
+  return done;
 }
 
-function applyNext(options: ApplyOptions, actor: string): Promise<Step | null> {
+/** The first step that can be taken; null when there is none. Those that fail are added to `failed`, and left out. */
+async function applyNext(
+  options: ApplyOptions,
+  actor: string,
+  failed: Map<string, unknown>,
+): Promise<Step | null> {
   const { store, schedule, clock } = options;
-  return store.transact(async (tx) => {
-    const now = clock();
-    const situation = await readSituation(tx);
-    const [step] = plan(now, situation, schedule);
-    if (step === undefined) return null;
-    const by = 'rotation' in step ? step.rotation.actor : actor;
-    await carryOut(step, { tx, situation, options, actor: by, why: step.why, now });
-    return step;
-  });
+  for (;;) {
+    let tried: Step | undefined;
+    try {
+      return await store.transact(async (tx) => {
+        const now = clock();
+        const situation = await readSituation(tx);
+        tried = plan(now, situation, schedule).find((step) => !failed.has(nameOf(step)));
+        if (tried === undefined) return null;
+        const by = 'rotation' in tried ? tried.rotation.actor : actor;
+        await carryOut(tried, { tx, situation, options, actor: by, why: tried.why, now });
+        return tried;
+      });
+    } catch (error) {
+      if (tried === undefined) throw error;
+      failed.set(nameOf(tried), error);
+    }
+  }
+}
+
+/** Of all that a plan has at once it names one: there is one rotation of a kind at a time. */
+function nameOf(step: Step): string {
+  if (step.kind === 'drop') return `${step.kind} ${step.id}`;
+  return 'rotation' in step ? `${step.kind} ${step.rotation.kind}` : step.kind;
 }
 
 /** All that a plan looks at, under the lock. */

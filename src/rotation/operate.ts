@@ -8,6 +8,7 @@ import { signingJwtKey } from './jwt-plan.ts';
 import { gateSequence, isActivated, signing } from './plan.ts';
 import { findAuthority } from './published.ts';
 import type { Rotation, RotationRequest } from './rotation.ts';
+import { wayBack } from './steps.ts';
 
 export interface StartRequest {
   readonly kind: Rotation['kind'];
@@ -110,7 +111,7 @@ export function requestStep(
       throw new CarnetError('not_found', `no ${kind} rotation is under way: begin one first`);
     const now = options.clock();
     if (kind === 'jwt') checkJwtStep(request, force, rotation, situation, now);
-    else checkOrder(request, rotation, situation);
+    else checkOrder(request, rotation, situation, now);
     if (kind !== 'jwt' && request === 'activate' && !force) checkActivation(rotation, situation, now);
     await tx.updateRotation(rotation.id, { requested: request, force });
     await tx.event({
@@ -137,8 +138,14 @@ function holdOf({ schedule }: ApplyOptions, kind: Rotation['kind']): number {
   return kind === 'jwt' ? schedule.jwtHoldSeconds : schedule.holdSeconds;
 }
 
-function checkOrder(request: RotationRequest, rotation: Rotation, { authorities }: StoredSituation): void {
-  const activated = isActivated(authorities, rotation);
+function checkOrder(
+  request: RotationRequest,
+  rotation: Rotation,
+  situation: StoredSituation,
+  now: number,
+): void {
+  const activated = isActivated(situation.authorities, rotation);
+  if (request === 'abort' && activated) wayBack(rotation, situation, now);
   if (request === 'activate' && activated)
     throw new CarnetError(
       'conflict',

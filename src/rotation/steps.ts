@@ -1,7 +1,7 @@
 import type { StoredAuthority } from '../ca/authority-store.ts';
 import { hasKey } from '../ca/key-store.ts';
 import { CarnetError } from '../errors.ts';
-import type { StepContext } from './apply.ts';
+import type { StepContext, StoredSituation } from './apply.ts';
 import { setState } from './change.ts';
 import { end } from './end.ts';
 import { laggards } from './gate.ts';
@@ -110,16 +110,28 @@ export async function abort(rotation: Rotation, context: StepContext): Promise<v
   return tx.updateRotation(rotation.id, { outcome: 'aborted', requested: null, force: false });
 }
 
-async function swap(rotation: Rotation, context: StepContext): Promise<void> {
-  const { tx, situation, now } = context;
-  const { authorities } = situation;
+/** What an abort after the activation lets sign again. Throws `conflict` where nothing of the old root can. */
+export function wayBack(
+  rotation: Rotation,
+  situation: Pick<StoredSituation, 'authorities'>,
+  now: number,
+): { readonly old: StoredAuthority; readonly issuing: StoredAuthority } {
   const old = findAuthority(situation, rotation.oldId);
-  const issuing = issuingOf(authorities, old.id).findLast((one) => isValid(one, now) && hasKey(one));
+  const issuing = issuingOf(situation.authorities, old.id).findLast(
+    (one) => isValid(one, now) && hasKey(one),
+  );
   if (rotation.kind === 'issuing' || issuing === undefined || !isValid(old, now))
     throw new CarnetError(
       'conflict',
       `there is no way back to ${old.id}: it has no issuing CA that is still valid`,
     );
+  return { old, issuing };
+}
+
+async function swap(rotation: Rotation, context: StepContext): Promise<void> {
+  const { tx, situation, now } = context;
+  const { authorities } = situation;
+  const { old, issuing } = wayBack(rotation, situation, now);
   const back: Rotation = { ...rotation, oldId: rotation.newId ?? '', newId: old.id };
   for (const one of authorities)
     if (isReplaced(one, back)) await setState(context, one, 'draining', 'rotation.abort');

@@ -268,3 +268,64 @@ test('a crash before any commit is made good by planning again, with the same en
     t.deepEqual(await world.store.rotations(), []);
   }
 });
+
+test('an abort with no way back is refused, and changes nothing', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  await startOrResume(world.options, { ...BY_HAND, handsFree: false });
+  await world.advance();
+  await requestStep(world.options, step('activate'));
+  await world.advance();
+  world.store.now = NOW + 8 * DAY_MS;
+  await t.throwsAsync(requestStep(world.options, step('abort')), {
+    code: 'conflict',
+    message: /no way back/,
+  });
+  t.is((await world.store.rotations()).find(({ kind }) => kind === 'root')?.requested, null);
+});
+
+test('a rotation that cannot go on holds no other one up', async (t) => {
+  const world = createWorld({ jwtKeyTtlMs: 6 * DAY_MS });
+  await world.advance();
+  await startOrResume(world.options, { ...BY_HAND, handsFree: false });
+  await world.advance();
+  await requestStep(world.options, step('activate'));
+  await world.advance();
+  await requestStep(world.options, step('abort'));
+  world.store.now = NOW + 8 * DAY_MS;
+  world.store.tokens = { count: 0, until: null };
+  await t.throwsAsync(world.advance(), { message: /no way back/ });
+  t.deepEqual(
+    world.store.state.jwtKeys.map(({ state }) => state),
+    ['retired', 'active'],
+  );
+  t.true(world.actions().includes('authority.create'));
+  t.regex(world.states(), /issuing active$/);
+  await requestStep(world.options, step('retire'));
+  t.true((await world.advance()).includes('retire'));
+});
+
+for (const kind of ['issuing', 'root'] as const)
+  test(`a rotation of ${kind} CAs that an operator took step by step and forgot goes on before the old one has ended`, async (t) => {
+    const world = createWorld(kind === 'root' ? { rootTtlMs: 8 * DAY_MS } : {});
+    await world.advance();
+    await startOrResume(world.options, { ...BY_HAND, kind, handsFree: false });
+    t.deepEqual(await world.advance(), ['prepare', 'publish']);
+    world.store.now = NOW + 6.7 * DAY_MS;
+    t.false((await world.advance()).includes('activate'));
+    world.store.now = NOW + 6.9 * DAY_MS;
+    t.true((await world.advance()).includes('activate'));
+  });
+
+test('an old root that nobody retired is retired before the new one has ended, so that another can follow', async (t) => {
+  const world = createWorld({ rootTtlMs: 8 * DAY_MS });
+  await world.advance();
+  await startOrResume(world.options, { ...BY_HAND, handsFree: false });
+  await world.advance();
+  await requestStep(world.options, step('activate'));
+  await world.advance();
+  world.store.now = NOW + 6.7 * DAY_MS;
+  t.false((await world.advance()).includes('retire'));
+  world.store.now = NOW + 6.9 * DAY_MS;
+  t.deepEqual((await world.advance()).slice(0, 3), ['retire', 'start', 'prepare']);
+});
