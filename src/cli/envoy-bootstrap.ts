@@ -1,8 +1,11 @@
 import type { Address } from '../setting-values.ts';
+import type { Json, JsonObject } from './envoy-json.ts';
+import { type SdsServer, sdsServerCluster } from './envoy-sds-server.ts';
 
 /** What an Envoy is to do: take mTLS for a local app, or carry a local app's calls to a peer, or both. */
 export interface EnvoyOptions {
-  readonly agentSocket: string;
+  /** Where SDS is: an agent's socket, or a server. */
+  readonly agentSocket: string | SdsServer;
   readonly nodeId: string;
   /** A path is a Unix socket's. */
   readonly admin: Address | { readonly path: string };
@@ -39,21 +42,19 @@ export interface EnvoyOutbound {
   readonly requestsPerConnection?: number;
 }
 
-type Json = string | number | boolean | readonly Json[] | JsonObject;
-interface JsonObject {
-  readonly [key: string]: Json;
-}
-
 const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3';
 const AGENT = 'carnet_agent';
+const SERVER = 'carnet_server';
 /** An agent that is back is found within a second; Envoy's own way is up to 30 s apart. */
 const RECONNECT = { retry_back_off: { base_interval: '0.1s', max_interval: '1s' } };
+/** A server has the proxies of many nodes to take back, and those that it refuses. */
+const RECONNECT_SERVER = { retry_back_off: { base_interval: '0.5s', max_interval: '10s' } };
 
 /** A complete Envoy v3 bootstrap configuration, which takes keys, certificates and trust from SDS alone. */
 export function envoyBootstrap(options: EnvoyOptions): JsonObject {
   const { inbound, outbound } = options;
   return {
-    node: { id: options.nodeId, cluster: options.nodeId, ...metadataOf(options.admin) },
+    node: { id: options.nodeId, cluster: options.nodeId, ...metadataOf(options) },
     admin: {
       address:
         'path' in options.admin ? { pipe: { path: options.admin.path } } : socketAddress(options.admin),
@@ -64,7 +65,7 @@ export function envoyBootstrap(options: EnvoyOptions): JsonObject {
         ...outbound.map((side) => httpListener(side.name, side, null)),
       ],
       clusters: [
-        agentCluster(options.agentSocket),
+        sdsCluster(options.agentSocket),
         ...(inbound === null ? [] : [cluster('inbound', inbound.app, null)]),
         ...outbound.map((side) => peerCluster(options, side)),
       ],
@@ -73,7 +74,8 @@ export function envoyBootstrap(options: EnvoyOptions): JsonObject {
 }
 
 /** Where the agent finds the admin interface, to see what is in use: on its own machine or not at all. */
-function metadataOf(admin: EnvoyOptions['admin']): JsonObject {
+function metadataOf({ admin, agentSocket }: EnvoyOptions): JsonObject {
+  if (typeof agentSocket !== 'string') return {};
   const address = 'path' in admin ? admin.path : loopbackAddress(admin);
   return address === null ? {} : { metadata: { carnet_admin_address: address } };
 }
@@ -117,7 +119,14 @@ function commonTls(options: EnvoyOptions, peers: readonly string[]): Json {
       api_type: options.apiType,
       transport_api_version: 'V3',
       set_node_on_first_message_only: true,
-      grpc_services: [{ envoy_grpc: { cluster_name: AGENT, retry_policy: RECONNECT } }],
+      grpc_services: [
+        {
+          envoy_grpc:
+            typeof options.agentSocket === 'string'
+              ? { cluster_name: AGENT, retry_policy: RECONNECT }
+              : { cluster_name: SERVER, retry_policy: RECONNECT_SERVER },
+        },
+      ],
     },
   };
   return {
@@ -175,6 +184,10 @@ function httpListener(name: string, side: EnvoyInbound | EnvoyOutbound, transpor
       },
     ],
   };
+}
+
+function sdsCluster(where: EnvoyOptions['agentSocket']): Json {
+  return typeof where === 'string' ? agentCluster(where) : sdsServerCluster(SERVER, where);
 }
 
 function agentCluster(path: string): Json {

@@ -1,5 +1,6 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
 import { CarnetError } from '../errors.ts';
@@ -7,9 +8,15 @@ import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe-id.ts';
 import { parseAddress } from '../setting-values.ts';
 import { agentSocketOf, agentSocketOption } from './agent-socket.ts';
 import { envoyBootstrap } from './envoy-bootstrap.ts';
+import { credentialFiles, type SdsServer } from './envoy-sds-server.ts';
 
 interface Flags {
   readonly agentSocket?: string;
+  readonly sdsServer?: string;
+  readonly svidDir?: string;
+  readonly tokenFile?: string;
+  readonly trustBundle?: string;
+  readonly credentialsDir?: string;
   readonly nodeId: string;
   readonly admin: string;
   readonly delta?: boolean;
@@ -34,13 +41,26 @@ to 127.0.0.1:9001 to the service at payments:8443:
   $ carnet envoy bootstrap --listen 0.0.0.0:8443 --app 127.0.0.1:9000 \\
       --egress-listen 127.0.0.1:9001 --upstream payments:8443 \\
       --upstream-id spiffe://carnet.local/payments > envoy.yaml
-  $ envoy -c envoy.yaml`;
+  $ envoy -c envoy.yaml
+
+The same without an agent, by a certificate that something else keeps in /run/identity:
+
+  $ carnet envoy bootstrap --sds-server carnet:8443 --svid-dir /run/identity --credentials-dir /run/envoy \\
+      --listen 0.0.0.0:8443 --app 127.0.0.1:9000 > envoy.yaml`;
 
 /** `carnet envoy bootstrap`. */
 export function envoyCommand(): Command {
   const bootstrap = new Command('bootstrap')
     .description('print a complete Envoy configuration that takes keys, certificates and trust from SDS')
     .addOption(agentSocketOption())
+    .option('--sds-server <HOST:PORT>', 'a server with --sds-on-grpc, instead of an agent')
+    .option('--svid-dir <DIR>', '…that knows this Envoy by svid.pem and svid.key in this directory')
+    .option('--token-file <FILE>', '…or by the token in this file; either is read again when it changes')
+    .option('--trust-bundle <FILE>', "…and the server's roots, PEM (default: bundle.pem in --svid-dir)")
+    .option(
+      '--credentials-dir <DIR>',
+      '…where small files are written, without secrets, by which Envoy follows these (default: --svid-dir)',
+    )
     .option('--node-id <NAME>', "Envoy's name for itself, as carnet proxies shows it", hostname())
     .option(
       '--admin <HOST:PORT|PATH>',
@@ -73,7 +93,9 @@ export function envoyCommand(): Command {
     .option('--json', 'JSON instead of YAML')
     .addHelpText('after', EXAMPLE)
     .action((flags: Flags) => {
-      const config = envoyBootstrap(optionsOf(flags));
+      const options = optionsOf(flags);
+      const config = envoyBootstrap(options);
+      if (typeof options.agentSocket !== 'string') writeCredentialFiles(options.agentSocket);
       process.stdout.write(flags.json === true ? `${JSON.stringify(config)}\n` : stringify(config, YAML_1_1));
     });
   return new Command('envoy').description("Envoy's configuration").addCommand(bootstrap);
@@ -91,7 +113,7 @@ function optionsOf(flags: Flags): Parameters<typeof envoyBootstrap>[0] {
       'give --listen and --app, or --egress-listen and --upstream, or all four',
     );
   return {
-    agentSocket: resolve(agentSocketOf(flags)),
+    agentSocket: flags.sdsServer === undefined ? socketOf(flags) : sdsServerOf(flags, flags.sdsServer),
     nodeId: flags.nodeId,
     admin: flags.admin.startsWith('/') ? { path: flags.admin } : parseAddress(flags.admin),
     apiType: flags.delta === true ? 'DELTA_GRPC' : 'GRPC',
@@ -109,6 +131,39 @@ function optionsOf(flags: Flags): Parameters<typeof envoyBootstrap>[0] {
             },
           ],
   };
+}
+
+function socketOf(flags: Flags): string {
+  const { svidDir, tokenFile, trustBundle, credentialsDir } = flags;
+  if ([svidDir, tokenFile, trustBundle, credentialsDir].some((flag) => flag !== undefined))
+    throw new CarnetError(
+      'config_invalid',
+      '--svid-dir, --token-file, --trust-bundle and --credentials-dir go with --sds-server: give that too',
+    );
+  return resolve(agentSocketOf(flags));
+}
+
+function sdsServerOf(flags: Flags, address: string): SdsServer {
+  const { svidDir, tokenFile, trustBundle, credentialsDir = svidDir } = flags;
+  const shared = { address: parseAddress(address), trustDomain: parseTrustDomain(flags.trustDomain) };
+  if ((svidDir === undefined) === (tokenFile === undefined))
+    throw new CarnetError('config_invalid', '--sds-server needs one of --svid-dir and --token-file');
+  if (credentialsDir === undefined || (svidDir === undefined && trustBundle === undefined))
+    throw new CarnetError('config_invalid', '--token-file needs --trust-bundle and --credentials-dir');
+  return {
+    ...shared,
+    bundleFile: resolve(trustBundle ?? join(svidDir ?? '', 'bundle.pem')),
+    credential:
+      tokenFile === undefined ? { svidDir: resolve(svidDir ?? '') } : { tokenFile: resolve(tokenFile) },
+    credentialsDir: resolve(credentialsDir),
+  };
+}
+
+function writeCredentialFiles(server: SdsServer): void {
+  for (const { path, content } of credentialFiles(server)) {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, `${JSON.stringify(content)}\n`);
+  }
 }
 
 function pair(a: string, first: string | undefined, b: string, second: string | undefined) {

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type EnvoyOptions, envoyBootstrap } from '../../src/cli/envoy-bootstrap.ts';
+import type { SdsServer } from '../../src/cli/envoy-sds-server.ts';
 import { type EnvoyProcess, envoyBinary, startEnvoy } from './envoy.ts';
 import { CLIENT_SERIAL_HEADER, SERVER_CERTIFICATE_HEADER } from './load.ts';
 
@@ -17,7 +18,8 @@ export interface Pair {
 }
 
 export interface PairOptions {
-  readonly agentSocket: string;
+  /** Or what each of the two, by its name, goes to instead. */
+  readonly agentSocket: string | ((name: string) => SdsServer);
   readonly apiType: 'GRPC' | 'DELTA_GRPC';
   readonly trustDomain: string;
   /** Registers who the two Envoys are: by the executables that they run. */
@@ -53,7 +55,8 @@ export async function startPair({ agentSocket, apiType, trustDomain, register }:
       spiffe_id: `/pair/${name}`,
       selectors: [`unix:uid:${process.getuid?.()}`, `unix:path:${binary}`],
     });
-    const config = envoyBootstrap({ agentSocket, nodeId: name, admin: ANY_PORT, apiType, ...sides });
+    const source = typeof agentSocket === 'string' ? agentSocket : agentSocket(name);
+    const config = envoyBootstrap({ agentSocket: source, nodeId: name, admin: ANY_PORT, apiType, ...sides });
     const envoy = await startEnvoy({ config, binary });
     await envoy.ready();
     return envoy;

@@ -16,9 +16,11 @@ import { sealedKeyStore } from '../../../src/ca/sealed-key-store.ts';
 import { refuseDenied } from '../../../src/cli/refuse-denied.ts';
 import { Reloads } from '../../../src/cli/reloads.ts';
 import { type Link, startLink } from '../../../src/cli/start-link.ts';
+import { startSds } from '../../../src/cli/start-sds.ts';
 import { readServerConfig } from '../../../src/config.ts';
 import { PostgresAgentStore } from '../../../src/db/agents.ts';
 import { PostgresAuthorityStore } from '../../../src/db/authorities.ts';
+import { PostgresFleetStore } from '../../../src/db/consumers.ts';
 import { PostgresEntryStore } from '../../../src/db/entries.ts';
 import { insertIssuances } from '../../../src/db/issuances.ts';
 import { PostgresJoinTokenStore } from '../../../src/db/join-tokens.ts';
@@ -41,6 +43,7 @@ import { parseTrustDomain } from '../../../src/identity/spiffe-id.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import { EntryIndex } from '../../../src/policy/entry-index.ts';
 import { parseEntry } from '../../../src/policy/parse-entry.ts';
+import { denialOf } from '../../../src/revocation/denial.ts';
 import { revoke } from '../../../src/revocation/revoke.ts';
 import { type ApplyOptions, applyPlan } from '../../../src/rotation/apply.ts';
 import { Authorities } from '../../../src/rotation/authorities.ts';
@@ -157,6 +160,10 @@ async function startReplica(options: ReplicaOptions) {
   );
   const issuing = { recorder, clock: Date.now, backdateSeconds: 30, publicUrl: null };
   const metrics = createMetrics();
+  const issue = refuseDenied(
+    createIssue({ ...issuing, activeAuthority: () => authorities.active(), defaultTtlSeconds: 3600 }),
+    () => denials,
+  );
   const link: Link = await startLink(
     {
       config,
@@ -170,10 +177,7 @@ async function startReplica(options: ReplicaOptions) {
       index: () => index,
       denials: () => denials,
       federated: () => new Map(),
-      issue: refuseDenied(
-        createIssue({ ...issuing, activeAuthority: () => authorities.active(), defaultTtlSeconds: 3600 }),
-        () => denials,
-      ),
+      issue,
       mintJwt: createMintJwt({
         activeKey: () => authorities.activeJwtKey(),
         recorder,
@@ -187,10 +191,28 @@ async function startReplica(options: ReplicaOptions) {
     },
     { host: '127.0.0.1', port: 0 },
   );
+  const sds = await startSds({
+    config,
+    database,
+    listener: link.listener,
+    node: 'replica',
+    issue,
+    grantsOf: ({ selectors, instance }, node) =>
+      index
+        .authorize(selectors)
+        .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined),
+    bundle: () => authorities.bundle(),
+    fleet: new PostgresFleetStore(database, 'replica', `grpc ${link.address.port}`),
+    clock: Date.now,
+    log,
+    metrics,
+  });
+  authorities.onBundleChange(() => sds?.instances.bundleChanged());
   const read = async (topic: Topic): Promise<void> => {
     if (topic === 'entries') index = new EntryIndex(await entries.list());
     else if (topic === 'denials') denials = await listDenials(database);
     else if (topic !== 'agents') await authorities.refresh();
+    if (topic === 'entries' || topic === 'denials') sds?.instances.entriesChanged();
     await link.changed(topic);
   };
   const reloads = new Reloads({ read, onFailed: () => undefined });
@@ -199,6 +221,8 @@ async function startReplica(options: ReplicaOptions) {
     address: `127.0.0.1:${link.address.port}`,
     port: link.address.port,
     link,
+    /** With the flag `sds-on-grpc`. */
+    sds,
     authorities,
     metrics,
     trust: (): ServerTrust => {
@@ -208,6 +232,7 @@ async function startReplica(options: ReplicaOptions) {
     close: async () => {
       await heard.close();
       await reloads[Symbol.asyncDispose]();
+      await sds?.close();
       await link.close();
       await recorder.close();
     },
