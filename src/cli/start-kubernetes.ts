@@ -188,7 +188,7 @@ function clusterAsConsumer({ database, clock }: KubernetesOptions) {
 }
 
 /** The first failure in a row is worth a line, then each doubling. */
-function failureLog({ log, metrics }: KubernetesOptions, part: string) {
+export function failureLog({ log, metrics }: Pick<KubernetesOptions, 'log' | 'metrics'>, part: string) {
   return (error: unknown, failures: number): void => {
     metrics.kubernetesFailures.inc({ part });
     if (!Number.isInteger(Math.log2(failures))) return;

@@ -47,6 +47,7 @@ import { requestStep, startOrResume } from '../rotation/operate.ts';
 import { pictureOf } from '../rotation/picture.ts';
 import { importUpstream, requestUpstream } from '../rotation/upstream.ts';
 import { type Address, formatAddress } from '../setting-values.ts';
+import { confirmByCluster } from './confirm-by-cluster.ts';
 import { prepareFirstStart } from './first-start.ts';
 import { countedIssue } from './measure.ts';
 import { openNodeAttestors } from './node-attestors.ts';
@@ -315,6 +316,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       .filter(({ spiffeId }) => denialOf(denials, { identity: spiffeId, instance, node }) === undefined);
   const node = config.nodeName ?? hostname();
   if (config.grpcAddr !== null) {
+    const confirmation = confirmByCluster(config, { log, metrics });
+    if (confirmation !== null) stack.use(confirmation);
     const startedLink = await startLink(
       {
         config,
@@ -322,7 +325,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
         joinTokens,
         agents,
         attestors,
-        confirm: null,
+        confirm: confirmation?.confirm ?? null,
         authorities,
         recorder,
         index: () => index,

@@ -21,10 +21,17 @@ import { parseWorkload } from './parse-workload.ts';
 import type { LinkRefusals } from './refusals.ts';
 
 /**
- * Whether a workload really runs on the node whose agent says so, by the word of somebody else: of the cluster's API, for
- * one. Throws `attestation_failed`, or `unavailable` and its like where that can't be found out.
+ * What holds of what an agent says of a workload, by the word of somebody else: of the cluster's API, for one. Must not
+ * reject for what the agent says.
  */
-export type ConfirmWorkload = (node: string, attestation: Attestation) => Promise<void>;
+export type ConfirmWorkload = (node: string, claimed: Attestation) => Promise<Confirmed>;
+
+export interface Confirmed {
+  /** What was claimed, without the selectors that do not hold. */
+  readonly attestation: Attestation;
+  /** Why these do not: `attestation_failed`, or `unavailable` and its like where nobody could be asked. Null for none. */
+  readonly doubt: CarnetError | null;
+}
 
 export interface IssueServiceOptions {
   /** What the server's own index of entries grants. */
@@ -117,21 +124,31 @@ export class IssueService {
     }
   }
 
-  /** Authorizes again: by the server's own entries, over what the agent saw of the workload and we of the node. */
+  /**
+   * Authorizes again: by the server's own entries, over what the agent saw of the workload, as far as it is confirmed, and
+   * we of the node. What isn't confirmed is of no matter to whom it grants nothing.
+   */
   async #judge(
     agent: AdmittedAgent,
     wanted: Omit<Wanted, 'csr'>,
   ): Promise<{ grant: Grant; attestation: Attestation }> {
-    const attestation = parseWorkload(wanted, agent);
-    const grant = this.#options
-      .authorize(attestation.selectors)
-      .find(({ entryId, spiffeId }) => entryId === wanted.entryId && spiffeId === wanted.spiffeId);
-    if (grant === undefined)
+    const { authorize, confirm } = this.#options;
+    const grantTo = ({ selectors }: Attestation): Grant | undefined =>
+      authorize(selectors).find(
+        ({ entryId, spiffeId }) => entryId === wanted.entryId && spiffeId === wanted.spiffeId,
+      );
+    const claimed = parseWorkload(wanted, agent);
+    const claimedGrant = grantTo(claimed);
+    if (claimedGrant === undefined)
       throw new CarnetError(
         'permission_denied',
-        `no entry ${quoted(wanted.entryId)} grants ${quoted(wanted.spiffeId)} to what runs on ${agent.node} as ${attestation.instance}`,
+        `no entry ${quoted(wanted.entryId)} grants ${quoted(wanted.spiffeId)} to what runs on ${agent.node} as ${claimed.instance}`,
       );
-    await this.#options.confirm?.(agent.node, attestation);
+    if (confirm === null) return { grant: claimedGrant, attestation: claimed };
+    const { attestation, doubt } = await confirm(agent.node, claimed);
+    if (doubt === null) return { grant: claimedGrant, attestation };
+    const grant = grantTo(attestation);
+    if (grant === undefined) throw doubt;
     return { grant, attestation };
   }
 
