@@ -10,6 +10,7 @@ import type {
 import type { AttestedNode } from '../agent/server/node-attestor.ts';
 import { CarnetError } from '../errors.ts';
 import { type AgentRow, findAgent, findKnownAgent, listAgents, recordOf } from './agent-rows.ts';
+import { bundleSentAt } from './consumers.ts';
 import type { Database, Queryable } from './database.ts';
 import { notify } from './listen.ts';
 import { insertEvents } from './operator-events.ts';
@@ -29,8 +30,7 @@ const CONSUMES = `
   WHERE banned_at IS NULL AND said."bundleSequence" > 0
   ON CONFLICT (instance, agent) DO UPDATE SET updated_at = statement_timestamp(), bundle_sent = EXCLUDED.bundle_sent,
     holds_until = EXCLUDED.holds_until, keep_until = EXCLUDED.keep_until,
-    bundle_sent_at = CASE WHEN consumer.bundle_sent = EXCLUDED.bundle_sent THEN consumer.bundle_sent_at
-      ELSE EXCLUDED.bundle_sent_at END`;
+    bundle_sent_at = ${bundleSentAt('consumer')}`;
 /** Who bans where two hold one identity. */
 const COPY_ACTOR = 'server:link';
 
@@ -43,18 +43,22 @@ export class PostgresAgentStore implements AgentStore {
 
   attested(method: string, node: AttestedNode, { serial, expiresAt }: AgentCredential): Promise<void> {
     return this.#database.transact(async (tx) => {
-      const before = await findAgent(tx, node.name);
-      if (before !== undefined) checkNotBanned(before);
-      await tx.query(
+      const [taken] = await tx.query<{ attestation: number }>(
         `INSERT INTO agent (node, method, selectors, evidence, attestation, serial, attested_serial, expires_at)
          VALUES ($1, $2, $3, $4, 1, decode($5, 'hex'), decode($5, 'hex'), $6)
          ON CONFLICT (node) DO UPDATE SET method = EXCLUDED.method, selectors = EXCLUDED.selectors,
            evidence = EXCLUDED.evidence, attestation = agent.attestation + 1, serial = EXCLUDED.serial,
            attested_serial = EXCLUDED.serial, seen_at = NULL, previous_serial = NULL, expires_at = EXCLUDED.expires_at,
-           run_id = NULL, past_run_ids = '{}', session_id = NULL, attested_at = statement_timestamp()`,
+           run_id = NULL, past_run_ids = '{}', session_id = NULL, attested_at = statement_timestamp()
+         WHERE agent.banned_at IS NULL
+           AND (agent.method = EXCLUDED.method OR EXCLUDED.method = 'join_token' OR agent.serial IS NULL)
+           AND NOT EXISTS (SELECT FROM issuance AS known JOIN issuance AS late ON late.serial = EXCLUDED.serial
+             WHERE known.serial = agent.attested_serial AND (known.recorded_at, known.id) > (late.recorded_at, late.id))
+         RETURNING attestation`,
         [node.name, method, node.selectors, node.evidence, serial, expiresAt],
       );
-      if (before !== undefined) await notify(tx, 'agents');
+      if (taken === undefined) throw refusalOf(await findKnownAgent(tx, node.name), method);
+      if (taken.attestation > 1) await notify(tx, 'agents');
     });
   }
 
@@ -185,6 +189,20 @@ export class PostgresAgentStore implements AgentStore {
 /** What is answered to an honest agent, or how it shows that there is a copy of it. */
 type Judgement<T> = { readonly fair: T } | { readonly copied: string };
 
+/**
+ * Why an attestation by `method` does not take the agent's place. Who answers for one method may name nodes as he likes,
+ * and another's must not be his; a join token is an operator's word.
+ */
+function refusalOf(agent: AgentRow, method: string): CarnetError {
+  checkNotBanned(agent);
+  if (agent.method !== method && method !== 'join_token' && agent.serial !== null)
+    return new CarnetError(
+      'attestation_failed',
+      `${agent.node} was attested by ${agent.method}, and ${method} takes nobody's place: give the node another name, or first take its agent's with carnet agents ban ${agent.node} and unban`,
+    );
+  return new CarnetError('conflict', `${agent.node} was attested again meanwhile: this attestation is late`);
+}
+
 /** How a certificate shows that there is a copy, or null. Throws `agent_unknown` for one that counts no more. */
 async function checkSerial(tx: Queryable, agent: AgentRow, serial: string): Promise<string | null> {
   if (serial === agent.serial) return null;
@@ -192,12 +210,11 @@ async function checkSerial(tx: Queryable, agent: AgentRow, serial: string): Prom
   if (isPrevious && agent.seen_at === null) return null;
   if (isPrevious && agent.overlaps)
     throw new CarnetError('agent_unknown', `certificate ${serial} was replaced: show the newer one`);
-  const [row] = await tx.query<{ later: boolean }>(
-    `SELECT count(*) > 0 AS later FROM issuance AS shown JOIN issuance AS first ON first.serial = decode($2, 'hex')
-     WHERE shown.serial = decode($1, 'hex') AND shown.recorded_at >= first.recorded_at`,
-    [serial, agent.attested_serial],
+  const renewal = await tx.query(
+    `SELECT FROM issuance WHERE serial = decode($1, 'hex') AND profile = 'agent' AND evidence ->> 'attestation' = $2`,
+    [serial, String(agent.attestation)],
   );
-  if (agent.serial !== null && row?.later === true)
+  if (agent.serial !== null && (serial === agent.attested_serial || renewal.length > 0))
     return `certificate ${serial} was shown after its successor`;
   throw new CarnetError(
     'agent_unknown',

@@ -12,6 +12,7 @@ export interface AdmittedAgent {
   readonly address: string;
   /** The node's: what its attestation showed, and its name. */
   readonly selectors: readonly Selector[];
+  /** Of its attestation, and which one it was: what was issued under an earlier one tells nothing of a copy. */
   readonly evidence: Readonly<Record<string, unknown>>;
   /** The connection of the call. */
   readonly connection: string;
@@ -67,7 +68,7 @@ export class AgentGate {
       serial,
       address,
       selectors: nodeSelectorsOf(node, standing.selectors),
-      evidence: { method: standing.method, ...standing.evidence },
+      evidence: { method: standing.method, ...standing.evidence, attestation: standing.attestation },
       connection,
     };
   }

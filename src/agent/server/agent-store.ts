@@ -70,7 +70,11 @@ export interface AgentState {
  * pronounced it.
  */
 export interface AgentStore {
-  /** Takes up a node that was just attested: what its agent was given before counts no more. Throws `agent_banned`. */
+  /**
+   * Takes up a node that was just attested: what its agent was given before counts no more. Throws `agent_banned`;
+   * `attestation_failed` for a node that another method attested, unless this one is the join token; `conflict` where a
+   * certificate that was recorded later took the place already.
+   */
   attested(method: string, node: AttestedNode, credential: AgentCredential): Promise<void>;
   /**
    * A connection shows a certificate of the node for the first time. Throws `agent_unknown` for one that was replaced by

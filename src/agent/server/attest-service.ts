@@ -51,6 +51,13 @@ const ADDRESS_RATE = { perSecond: 100, burst: 1000 };
 type Messages = MessageReader<Decoded<AttestRequest>>;
 type AttestCall = ServerDuplexStream<Decoded<AttestRequest>, AttestResponse>;
 
+interface Progress {
+  /** Once the method has named it. */
+  node: string | null;
+  /** The call has its answer, or nobody waits for one. */
+  isOver: boolean;
+}
+
 /** Adds the service by which a node that has nothing yet becomes an agent. */
 export function addAttestService(options: AttestServiceOptions): void {
   const service = new AttestService(options);
@@ -74,7 +81,7 @@ class AttestService {
 
   async attest(call: AttestCall): Promise<void> {
     const address = this.#options.listener.addressOf(call);
-    const claimed: { node: string | null } = { node: null };
+    const progress: Progress = { node: null, isOver: false };
     const { promise: late, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(
       () => reject(new CarnetError('timeout', `no attestation within ${TIMEOUT_MS / 1000} s`)),
@@ -84,24 +91,22 @@ class AttestService {
     call.once('cancelled', () => reject(new CarnetError('unavailable', 'the agent broke off')));
     this.#open++;
     try {
-      const certificate = await Promise.race([this.#attest(call, address, claimed), late]);
+      const certificate = await Promise.race([this.#attest(call, address, progress), late]);
       call.write({ step: { $case: 'certificate', value: certificate } });
       call.end();
     } catch (error) {
-      if (!call.cancelled) this.#options.refusals.add({ error, node: claimed.node, address, what: 'attest' });
+      if (!call.cancelled)
+        this.#options.refusals.add({ error, node: progress.node, address, what: 'attest' });
       call.emit('error', Object.assign(new Error('refused'), statusWithCode(error)));
     } finally {
       clearTimeout(timer);
+      progress.isOver = true;
       this.#open--;
       resetIfKept(call, GRACE_MS);
     }
   }
 
-  async #attest(
-    call: AttestCall,
-    address: string,
-    claimed: { node: string | null },
-  ): Promise<AgentCertificate> {
+  async #attest(call: AttestCall, address: string, progress: Progress): Promise<AgentCertificate> {
     if (this.#open > MAX_AT_ONCE)
       throw new CarnetError('overloaded', `${MAX_AT_ONCE} nodes are being attested: try again in a moment`);
     if (this.#addressRate.take(address) > 0)
@@ -113,8 +118,8 @@ class AttestService {
     const attestor = this.#options.attestors.find(({ method }) => method === claim.method);
     if (attestor === undefined) throw this.#unknownMethod();
     const node = checkNode(await attestor.attest(claim.payload, challengeOn(call, messages)));
-    claimed.node = node.name;
-    return this.#enrol(attestor.method, node, claim.csr, address);
+    progress.node = node.name;
+    return this.#enrol(attestor.method, node, claim.csr, address, progress);
   }
 
   /** The certificate is on record before the agent is, and both before it is released. */
@@ -123,6 +128,7 @@ class AttestService {
     node: AttestedNode,
     csr: Uint8Array,
     address: string,
+    progress: Progress,
   ): Promise<AgentCertificate> {
     const { directory, agents, ownNode } = this.#options;
     if (node.name === ownNode)
@@ -141,7 +147,11 @@ class AttestService {
     return certifyAgent(
       { node: node.name, selectors: nodeSelectorsOf(node.name, node.selectors), evidence, csr },
       this.#options,
-      (credential) => agents.attested(method, node, credential),
+      async (credential) => {
+        // Whoever broke off, or was told that it took too long, has asked elsewhere by now.
+        if (progress.isOver) throw new CarnetError('unavailable', 'nobody waits for this attestation');
+        await agents.attested(method, node, credential);
+      },
     );
   }
 

@@ -1,0 +1,67 @@
+import { randomBytes } from 'node:crypto';
+import test from 'ava';
+import { createWorld, join, TestAgent, type World } from '../agent/server/world.ts';
+
+const world = await createWorld();
+const replica = await world.replica();
+test.after.always(() => world.close());
+
+/** A node as a method names it. */
+function found(name: string) {
+  return { name, selectors: [], evidence: {}, reattestable: true };
+}
+
+/** The certificates of a node's agent, oldest first. */
+async function serialsOf(node: string): Promise<string[]> {
+  const rows = await world.database.query<{ serial: string }>(
+    "SELECT encode(serial, 'hex') AS serial FROM issuance WHERE instance = $1 ORDER BY recorded_at, id",
+    [`agent:${node}`],
+  );
+  return rows.map(({ serial }) => serial);
+}
+
+function credential(serial = ''): Parameters<World['agents']['attested']>[2] {
+  return { serial, expiresAt: new Date(Date.now() + 60_000) };
+}
+
+test('an attestation that comes to its end after a later one takes no place, and bans nobody', async (t) => {
+  await join(world, replica, 'slow');
+  const identity = await join(world, replica, 'slow');
+  const [early] = await serialsOf('slow');
+  await t.throwsAsync(world.agents.attested('join_token', found('slow'), credential(early)), {
+    code: 'conflict',
+  });
+  const agent = new TestAgent(replica, identity);
+  await t.notThrowsAsync(agent.begin());
+  await agent.close();
+});
+
+test('a certificate of an earlier attestation that was renewed during the later one is no copy', async (t) => {
+  await join(world, replica, 'surge');
+  await join(world, replica, 'surge');
+  const renewal = randomBytes(16).toString('hex');
+  await world.database.query(
+    `INSERT INTO issuance (not_before, not_after, serial, profile, identity, dns_names, authority_id,
+       public_key_sha256, certificate_sha256, certificate, node, instance, evidence, requester)
+     SELECT not_before, not_after, decode($1, 'hex'), profile, identity, dns_names, authority_id,
+       public_key_sha256, certificate_sha256, certificate, node, instance, '{"attestation": 1}', requester
+     FROM issuance WHERE instance = 'agent:surge' LIMIT 1`,
+    [renewal],
+  );
+  await t.throwsAsync(world.agents.presented('surge', renewal), { code: 'agent_unknown' });
+  t.is((await world.agents.list()).find(({ node }) => node === 'surge')?.ban, null);
+});
+
+test('a node is taken from its method by an operator only, not by whoever answers for another', async (t) => {
+  await join(world, replica, 'mine');
+  const [serial] = await serialsOf('mine');
+  const takeBy = (method: string) => world.agents.attested(method, found('mine'), credential(serial));
+  await t.throwsAsync(takeBy('oidc'), { code: 'attestation_failed' });
+  t.is((await world.agents.list()).find(({ node }) => node === 'mine')?.attestation, 1);
+  await t.notThrowsAsync(takeBy('join_token'), 'an operator made it for this node');
+  await world.agents.ban('mine', 'test', 'operator:test');
+  await t.throwsAsync(takeBy('oidc'), { code: 'agent_banned' });
+  await world.agents.unban('mine', 'operator:test');
+  await t.notThrowsAsync(takeBy('oidc'), 'its agent has no certificate that counts');
+  await t.throwsAsync(takeBy('x509pop'), { code: 'attestation_failed' });
+});
