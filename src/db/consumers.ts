@@ -48,6 +48,18 @@ const READ = COLUMNS.replaceAll(
 );
 const EXCLUDED = WRITTEN.replace(/\w+/g, 'EXCLUDED.$&');
 
+/**
+ * When whoever can't acknowledge was sent what a rotation waits for, in the upsert of a row that `known` names: by the
+ * database's clock, whatever an agent's says. The same bundle again, or one that brings no authority (but newer CRLs,
+ * say), begins nothing anew: else one who asks often, or a run of revocations, would hold a rotation up for ever.
+ */
+export function bundleSentAt(known: string): string {
+  return `CASE WHEN ${known}.bundle_sent_at IS NOT NULL AND ${known}.bundle_sent <= EXCLUDED.bundle_sent
+    AND NOT EXISTS (SELECT FROM authority
+      WHERE published_sequence > ${known}.bundle_sent AND published_sequence <= EXCLUDED.bundle_sent)
+    THEN ${known}.bundle_sent_at ELSE EXCLUDED.bundle_sent_at END`;
+}
+
 /** What one agent stores of its instances. An agent is named by its node and its socket. */
 export class PostgresFleetStore implements FleetStore {
   readonly #database: Queryable;
@@ -104,14 +116,15 @@ export class PostgresFleetStore implements FleetStore {
       `WITH ended AS (DELETE FROM consumer WHERE agent = $2 AND instance = ANY ($4))
        INSERT INTO consumer (agent, node, updated_at, keep_until, held, ${WRITTEN})
        SELECT $2, $3, statement_timestamp(), to_timestamp(keep_until / 1000), held, instance, names, identities,
-         streams, gone, acknowledges, bundle_sent, to_timestamp(bundle_sent_at / 1000), bundle_acknowledged,
+         streams, gone, acknowledges, bundle_sent,
+         CASE WHEN bundle_sent IS NOT NULL THEN statement_timestamp() END, bundle_acknowledged,
          bundle_observed, to_timestamp(observes_until / 1000), authorities, to_timestamp(holds_until / 1000), problem
        FROM json_to_recordset($1) AS r (instance text, names text[], identities text[], streams integer,
-         gone boolean, acknowledges boolean, bundle_sent bigint, bundle_sent_at float8, bundle_acknowledged bigint,
+         gone boolean, acknowledges boolean, bundle_sent bigint, bundle_acknowledged bigint,
          bundle_observed bigint, observes_until float8, authorities text[], holds_until float8, problem text, keep_until float8, held jsonb)
        ON CONFLICT (instance, agent) DO UPDATE SET
          (node, updated_at, keep_until, held, ${WRITTEN}) = ROW (EXCLUDED.node, EXCLUDED.updated_at,
-           EXCLUDED.keep_until, EXCLUDED.held, ${EXCLUDED})`,
+           EXCLUDED.keep_until, EXCLUDED.held, ${EXCLUDED.replace('EXCLUDED.bundle_sent_at', bundleSentAt('consumer'))})`,
       [JSON.stringify(records.map(columnsOf)), this.#agent, this.#node, ended],
     );
   }
@@ -142,9 +155,7 @@ export async function noteHandedOut(database: Queryable, agent: string, handed: 
        $6, $6, $7
      ON CONFLICT (instance, agent) DO UPDATE SET
        (identities, bundle_sent, bundle_sent_at, authorities, holds_until, keep_until, updated_at) =
-       ROW (EXCLUDED.identities, EXCLUDED.bundle_sent,
-         CASE WHEN known.bundle_sent = EXCLUDED.bundle_sent THEN known.bundle_sent_at ELSE EXCLUDED.bundle_sent_at END,
-         EXCLUDED.authorities,
+       ROW (EXCLUDED.identities, EXCLUDED.bundle_sent, ${bundleSentAt('known')}, EXCLUDED.authorities,
          greatest(known.holds_until, EXCLUDED.holds_until), greatest(known.keep_until, EXCLUDED.keep_until),
          statement_timestamp())`,
     [agent, handed.instance, handed.node, handed.identity, handed.sequence, handed.notAfter, nothingOpen],
@@ -222,7 +233,6 @@ function columnsOf(record: ConsumerRecord): Record<string, unknown> {
     gone: record.gone,
     acknowledges: record.acknowledges,
     bundle_sent: record.bundleSent,
-    bundle_sent_at: record.bundleSentAt,
     bundle_acknowledged: record.bundleAcknowledged,
     bundle_observed: record.bundleObserved,
     observes_until: record.observesUntil,

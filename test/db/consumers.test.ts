@@ -39,13 +39,14 @@ test.serial(
     });
     await store.write({ records: [record, consumer('process:2')], ended: [] });
     const { records } = await store.load();
+    const listed = await listConsumers(database, 'node-1');
+    const bundleSentAt = listed[0]?.bundleSentAt ?? null;
     t.deepEqual(
       records.find(({ instance }) => instance === 'process:1'),
-      { ...record, node: 'node-1' } as ConsumerRecord,
+      { ...record, bundleSentAt, node: 'node-1' } as ConsumerRecord,
     );
     const { keepUntil: _, held: __, ...known } = record;
-    const listed = await listConsumers(database, 'node-1');
-    t.deepEqual(listed[0], { ...known, node: 'node-1' });
+    t.deepEqual(listed[0], { ...known, bundleSentAt, node: 'node-1' });
     t.is(listed.length, 2);
     t.deepEqual(await listConsumers(database, 'node-2'), []);
   },
@@ -143,8 +144,36 @@ test.serial(
     t.like(again, { bundleSentAt: first?.bundleSentAt, holdsUntil: later.getTime() });
     await noteHandedOut(database, 'istio', { ...handed, sequence: 4 });
     const [newer] = await listConsumers(database);
-    t.true((newer?.bundleSentAt ?? 0) > (first?.bundleSentAt ?? 0));
-    t.like(newer, { bundleSent: 4, holdsUntil: later.getTime() });
+    t.like(newer, { bundleSentAt: first?.bundleSentAt, bundleSent: 4, holdsUntil: later.getTime() });
+  },
+);
+
+test.serial(
+  'a hold is counted by our clock from the first bundle with a new authority: nothing begins it anew, and no clock of an agent shortens it',
+  async (t) => {
+    t.teardown(() => database.query('DELETE FROM authority'));
+    const begun = Date.now();
+    const send = async (bundleSent: number, bundleSentAt: number) => {
+      const record = consumer('process:1', { acknowledges: false, bundleSent, bundleSentAt });
+      await store.write({ records: [record], ended: [] });
+      return (await listConsumers(database))[0]?.bundleSentAt ?? 0;
+    };
+    const first = await send(3, begun + HOUR_MS);
+    t.true(Math.abs(first - begun) < HOUR_MS / 2);
+    t.is(await send(3, begun + HOUR_MS), first);
+    t.is(await send(4, begun), first);
+    await database.query(
+      "INSERT INTO trust_bundle (sequence, root_ids, x509_authorities) VALUES (6, '{}', '{}')",
+    );
+    await database.query(
+      `INSERT INTO authority (id, kind, state, parent_id, key_algorithm, public_key, not_before, not_after, published_sequence)
+       VALUES ('jwt-6', 'jwt', 'published', 'jwt-6', 'ec-p256', '', now(), now(), 6)`,
+    );
+    t.is(await send(5, begun), first);
+    const later = await send(7, begun - HOUR_MS);
+    t.true(later > first);
+    t.is(await send(8, begun), later);
+    t.true((await send(2, begun)) > later);
   },
 );
 
