@@ -126,7 +126,7 @@ export async function startNodeAgent(options: StartNodeAgentOptions): Promise<Ru
   });
   agent = running;
   stack.defer(() => running.close());
-  cache?.keep(() => ({
+  await cache?.keep(() => ({
     link: { identity: link.identity(), held: link.held() },
     svids: [...running.instances.held(), ...keptSvids.waiting()],
     fleet: fleet.records(),

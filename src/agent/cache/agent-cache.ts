@@ -53,10 +53,13 @@ export class AgentCache {
     }
   }
 
-  /** From now on each {@link changed} writes what `state` then gives; null is nothing yet. */
-  keep(state: () => CachedState | null): void {
+  /**
+   * Writes what `state` gives, so that an agent that serves can start again; from now on each {@link changed} writes what
+   * it then gives. Null is nothing yet.
+   */
+  async keep(state: () => CachedState | null): Promise<void> {
     this.#state = state;
-    this.changed();
+    await this.#write();
   }
 
   changed(): void {

@@ -69,9 +69,17 @@ function state(): CachedState {
 }
 
 async function write(cache: AgentCache, kept: CachedState): Promise<void> {
-  cache.keep(() => kept);
+  await cache.keep(() => kept);
   await cache.close();
 }
+
+test('what is kept is there when it has been said, for an agent that is killed then', async (t) => {
+  const { cache } = given(t);
+  const killed = cache();
+  await killed.keep(() => state());
+  t.is((await cache().read())?.link.identity.node, 'node-1');
+  await killed.close();
+});
 
 test('what is kept is read again, whole', async (t) => {
   const { path, cache } = given(t);
@@ -136,7 +144,7 @@ test('a write that fails leaves the cache before it', async (t) => {
   const { path, cache } = given(t);
   await write(cache(), state());
   const failing = cache();
-  failing.keep(() => {
+  await failing.keep(() => {
     throw new Error('cannot');
   });
   await failing.close();
