@@ -193,6 +193,7 @@ function changeRoutes(control: FederationControl, clock: Clock): Route[] {
 function federationBody(federation: Federation, now: number): z.input<typeof FederationView> {
   const { endpoint, bundle, checkedAt, nextRefreshAt, createdAt } = federation;
   const since = (checkedAt ?? createdAt).getTime();
+  const read = bundle === null ? { bundle: null, problem: null } : readBundle(bundle);
   return {
     trust_domain: federation.trustDomain,
     endpoint: endpoint && {
@@ -200,13 +201,22 @@ function federationBody(federation: Federation, now: number): z.input<typeof Fed
       url: endpoint.url,
       spiffe_id: endpoint.profile === 'https_spiffe' ? endpoint.spiffeId : null,
     },
-    bundle: bundle && bundleBody(bundle),
+    bundle: read.bundle,
     checked_at: checkedAt && timeText(checkedAt),
     next_refresh_at: nextRefreshAt && timeText(nextRefreshAt),
     stale: endpoint !== null && isStale(now, since, bundle?.refreshHintSeconds ?? null),
     failures: federation.failures,
-    problem: federation.problem,
+    problem: read.problem ?? federation.problem,
   };
+}
+
+/** One that this version can't read is as good as none. */
+function readBundle(bundle: ForeignBundle) {
+  try {
+    return { bundle: bundleBody(bundle), problem: null };
+  } catch (error) {
+    return { bundle: null, problem: `what is stored cannot be read: ${(error as Error).message}` };
+  }
 }
 
 function bundleBody(bundle: ForeignBundle) {

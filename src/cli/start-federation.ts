@@ -48,7 +48,12 @@ export function openFederation(options: FederationOptions): FederationPart {
   const { database, authorities, clock, log, metrics } = options;
   const store = new PostgresFederationStore(database);
   const own = () => authorities.bundle();
-  const federations = new Federations(store);
+  const federations = new Federations(store, (trustDomain, error) =>
+    log.error(
+      { trustDomain, reason: (error as Error).message },
+      "another trust domain's bundle cannot be read: carnet federation set-bundle",
+    ),
+  );
   const stopping = new AbortController();
   const refresher = new Refresher({
     store,

@@ -40,7 +40,10 @@ export function refuseOwn(trustDomain: TrustDomain, own: Pick<TrustBundle, 'trus
     );
 }
 
-/** What verifiers are given of an accepted bundle. It has no CRLs: the format has none. */
+/**
+ * What verifiers are given of an accepted bundle. It has no CRLs: the format has none. Throws `invalid_argument` where
+ * another version of ours accepted what this one doesn't.
+ */
 export function trustBundleOf(trustDomain: TrustDomain, bundle: ForeignBundle): TrustBundle {
   const { x509Authorities, jwtAuthorities } = parseBundle(bundle.document);
   const { revision } = bundle;

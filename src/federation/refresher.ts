@@ -86,9 +86,10 @@ export class Refresher {
     }
   }
 
-  #fetch({ trustDomain, endpoint, bundle }: Federation): Promise<string> {
-    const known = bundle && trustBundleOf(trustDomain, bundle);
-    return fetchBundle(endpoint as Endpoint, known, { stopping: this.#options.stopping });
+  async #fetch({ trustDomain, endpoint, bundle }: Federation): Promise<string> {
+    // A web server is verified by other CAs: what it says may take the place of what can't be read.
+    const known = endpoint?.profile === 'https_spiffe' && bundle ? trustBundleOf(trustDomain, bundle) : null;
+    return await fetchBundle(endpoint as Endpoint, known, { stopping: this.#options.stopping });
   }
 
   async #fail(claim: Claim, error: unknown): Promise<void> {

@@ -56,6 +56,22 @@ for (const [what, answer, code] of [
     });
   });
 
+test('a bundle that this version cannot read holds nobody else up, and leaves what was trusted before', async (t) => {
+  const { domain, trusted, unreadable } = await federated(t);
+  const { trustDomain } = domain.bundle;
+  const before = await trusted();
+  await database.query("UPDATE federation SET document = '{}', revision = 1000000 WHERE trust_domain = $1", [
+    trustDomain,
+  ]);
+  t.is(await trusted(), before);
+  t.is(await trusted(), before);
+  t.deepEqual(unreadable, [trustDomain]);
+  const restarted = new Federations(store);
+  await restarted.refresh();
+  t.false(restarted.bundles().has(trustDomain));
+  t.true(restarted.list().some((one) => one.trustDomain === trustDomain));
+});
+
 test.serial('all that are due are asked, and one that fails holds up no other', async (t) => {
   const all = await Promise.all(Array.from({ length: 6 }, () => federated(t, false)));
   const down = all[2];
@@ -100,8 +116,10 @@ async function federated(t: ExecutionContext, refreshed = true) {
     'operator:ann',
   );
   if (refreshed) await refresher.refresh(trustDomain, 'operator:ann');
-  const federations = new Federations(store);
+  const unreadable: string[] = [];
+  const federations = new Federations(store, (domain) => unreadable.push(domain));
   return {
+    unreadable,
     domain,
     refresher,
     failures,
