@@ -36,6 +36,7 @@ export type PlannedAuthority = Pick<
   | 'kind'
   | 'createdAt'
   | 'state'
+  | 'stateSince'
   | 'parentId'
   | 'notBefore'
   | 'notAfter'
@@ -234,7 +235,10 @@ function retirement(now: number, rotation: Rotation, { authorities, fleet, outst
   if (!handsFree && requested !== 'retire' && !nextIsDue) return [];
   if (requested === 'retire' && force) return [{ kind: 'retire', rotation, why: 'forced by an operator' }];
   const old = issuedBy(authorities, rotation.oldId);
-  const connected = new Set(fleet.filter(({ streams }) => streams > 0).map(({ instance }) => instance));
+  const activeSince = authorities.find(({ id }) => id === rotation.newId)?.stateSince.getTime() ?? now;
+  const held = now >= activeSince + rotation.holdSeconds * 1000;
+  const reachable = fleet.filter((consumer) => isReachable(consumer, old, held));
+  const connected = new Set(reachable.map(({ instance }) => instance));
   const open = mayRetire({ presenters: presenters(old, now, fleet), outstanding }, urgent, connected);
   return onceSettled(
     { kind: 'retire', rotation, why: 'nothing that is presented chains to it' },
@@ -242,6 +246,19 @@ function retirement(now: number, rotation: Rotation, { authorities, fleet, outst
     now,
     fleet,
   );
+}
+
+/**
+ * Whether it is connected and may not have its new certificate yet. Where nothing can be acknowledged, it has what it was
+ * sent once the hold is over.
+ */
+function isReachable(
+  { streams, acknowledges, authorities }: Consumer,
+  old: ReadonlySet<string>,
+  held: boolean,
+): boolean {
+  const wasGivenAnother = authorities.some((id) => !old.has(id));
+  return streams > 0 && (acknowledges || !wasGivenAnother || !held);
 }
 
 /** A step whose gate has been open for long enough that what was acknowledged is in use. */

@@ -180,6 +180,26 @@ test('a tainted root signs until its successor is known, and then nobody who is 
   t.deepEqual(await world.advance(), ['retire']);
 });
 
+test('after a compromise, one that cannot acknowledge is waited for until the hold is over, and until it was given another', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  const old = world.store.state.authorities[1]?.id ?? '';
+  const silent = { acknowledges: false, bundleSent: 9, bundleAcknowledged: null };
+  world.store.fleet = [consumer('program', { ...silent, authorities: [old] })];
+  await startOrResume(world.options, { ...BY_HAND, taint: true });
+  await world.advance();
+  t.is(world.states(), 'root draining, issuing draining, root active, issuing active');
+  world.store.fleet = [consumer('program', { ...silent, authorities: [old, 'new'] })];
+  t.deepEqual(await world.advance(), []);
+  world.store.now += 60_000;
+  world.store.fleet = [consumer('program', { ...silent, authorities: [old] })];
+  t.deepEqual(await world.advance(), []);
+  world.store.fleet = [consumer('proxy', { bundleAcknowledged: 9, authorities: [old, 'new'] })];
+  t.deepEqual(await world.advance(), []);
+  world.store.fleet = [consumer('program', { ...silent, authorities: [old, 'new'] })];
+  t.deepEqual(await world.advance(), ['retire']);
+});
+
 test('a cross-signed root chains to the old one, and its second certificate is on record', async (t) => {
   const world = createWorld();
   await world.advance();
