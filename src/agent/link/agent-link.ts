@@ -198,11 +198,18 @@ export class AgentLink {
         this.#failed(error, server, ++failures);
         if (this.#held === null && HOPELESS.has(errorCodeOf(error))) return this.#informed.reject(error);
         const rounds = Math.ceil(failures / servers.length);
-        pauseMs = Math.max(backOffMs(rounds, random()), askedMs(error, random()));
+        pauseMs = Math.max(backOffMs(rounds, this.#restMs(), random()), askedMs(error, random()));
       }
       turn++;
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  /** Of the workloads' certificate that ends first; null where they have none. */
+  #restMs(): number | null {
+    const { health, clock } = this.#options;
+    const { soonestEndMs } = health();
+    return soonestEndMs === 0 ? null : soonestEndMs - clock();
   }
 
   /** One session. Resolves when the agent has another certificate, for the next one; rejects with why it is over. */
