@@ -1,5 +1,5 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { RateLimit } from '../../api/rate-limit.ts';
+import { callerOf, RateLimit } from '../../api/rate-limit.ts';
 import type { Clock } from '../../clock.ts';
 import { CarnetError } from '../../errors.ts';
 import {
@@ -38,6 +38,8 @@ export interface AttestServiceOptions extends CertifyOptions {
 /** Ours. A method may ask elsewhere; whoever waits holds one of the places. */
 const TIMEOUT_MS = 30_000;
 const MAX_AT_ONCE = 256;
+/** Whoever says nothing in all the calls that he may have leaves a quarter of the places to others. */
+const MAX_OF_ONE_ADDRESS = 192;
 const MAX_PAYLOAD_BYTES = 64 * 1024;
 const MAX_CHALLENGES = 4;
 const MAX_SELECTORS = 64;
@@ -71,7 +73,8 @@ class AttestService {
   readonly #options: AttestServiceOptions;
   readonly #nodeRate: RateLimit;
   readonly #addressRate: RateLimit;
-  #open = 0;
+  /** Calls under way, by address. */
+  readonly #open = new Map<string, number>();
 
   constructor(options: AttestServiceOptions) {
     this.#options = options;
@@ -89,7 +92,8 @@ class AttestService {
     );
     call.on('error', () => undefined);
     call.once('cancelled', () => reject(new CarnetError('unavailable', 'the agent broke off')));
-    this.#open++;
+    const caller = callerOf(address);
+    this.#open.set(caller, (this.#open.get(caller) ?? 0) + 1);
     try {
       const certificate = await Promise.race([this.#attest(call, address, progress), late]);
       call.write({ step: { $case: 'certificate', value: certificate } });
@@ -101,15 +105,17 @@ class AttestService {
     } finally {
       clearTimeout(timer);
       progress.isOver = true;
-      this.#open--;
+      this.#leave(caller);
       resetIfKept(call, GRACE_MS);
     }
   }
 
   async #attest(call: AttestCall, address: string, progress: Progress): Promise<AgentCertificate> {
-    if (this.#open > MAX_AT_ONCE)
-      throw new CarnetError('overloaded', `${MAX_AT_ONCE} nodes are being attested: try again in a moment`);
-    if (this.#addressRate.take(address) > 0)
+    const caller = callerOf(address);
+    const open = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
+    if (open > MAX_AT_ONCE || (this.#open.get(caller) ?? 0) > MAX_OF_ONE_ADDRESS)
+      throw new CarnetError('overloaded', `${open} nodes are being attested: try again in a moment`);
+    if (this.#addressRate.take(caller) > 0)
       throw new CarnetError('rate_limited', `too many attestations from ${address}: try again in a moment`);
     const messages = new MessageReader<Decoded<AttestRequest>>(call);
     const claim = await readClaim(messages);
@@ -120,6 +126,12 @@ class AttestService {
     const node = checkNode(await attestor.attest(claim.payload, challengeOn(call, messages)));
     progress.node = node.name;
     return this.#enrol(attestor.method, node, claim.csr, address, progress);
+  }
+
+  #leave(caller: string): void {
+    const rest = (this.#open.get(caller) ?? 1) - 1;
+    if (rest === 0) this.#open.delete(caller);
+    else this.#open.set(caller, rest);
   }
 
   /** The certificate is on record before the agent is, and both before it is released. */

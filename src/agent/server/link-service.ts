@@ -145,9 +145,10 @@ class LinkService {
     let node: string | null = null;
     const address = listener.addressOf(call);
     try {
+      node = gate.identify(call).node;
+      // Who has no session has had no turn either, and is to cost no question to the database.
+      sessions.check(call.getPeer());
       const agent = await gate.admit(call);
-      node = agent.node;
-      sessions.check(agent);
       const { message } = call.request;
       if (message === null)
         throw new CarnetError('invalid_argument', `the request is not a valid ${what}Request`);

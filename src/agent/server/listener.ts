@@ -36,8 +36,10 @@ export interface ListenerLimits extends ConnectionLimits {
 export const LISTENER_LIMITS: ListenerLimits = {
   connections: 8192,
   strangers: 1024,
+  strangersOfOneAddress: 512,
   workloads: 5120,
   ofOneCertificate: 64,
+  ofOneAgent: 16,
   handshakeMs: 10_000,
 };
 
@@ -223,7 +225,7 @@ export class Listener {
     const address = socket.remoteAddress ?? '';
     const peer = readPeer(socket, address, this.#options.trustDomain);
     const isAgent = !(peer.caller instanceof CarnetError) && peer.caller.kind === 'agent';
-    const place = this.#places.take(peer.caller);
+    const place = this.#places.take(peer.caller, address);
     if (place === null) return void socket.destroy();
     const name = `peer-${++this.#accepted}`;
     Object.defineProperties(socket, { remoteAddress: { value: name }, remotePort: { value: undefined } });

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CarnetError } from '../../errors.ts';
-import type { AdmittedAgent } from './agent-gate.ts';
 import type { NodeStates } from './node-state.ts';
 import type { Session } from './session.ts';
 
@@ -67,7 +66,7 @@ export class Sessions {
    * be followed by another. So whoever holds a copy of its key must take the session from it, which is noticed. Throws
    * `unavailable`.
    */
-  check({ connection }: AdmittedAgent): void {
+  check(connection: string): void {
     const session = this.#byConnection.get(connection);
     if (session === undefined)
       throw new CarnetError(

@@ -213,10 +213,14 @@ test('what an agent says of itself is shown to operators, and what makes no sens
 
 test('an agent that begins sessions without end is told when to come back', async (t) => {
   const identity = await join(world, replica);
-  const begun = await Promise.allSettled(Array.from({ length: 60 }, () => agentOf(t, identity).begin()));
-  const codes = begun.map((one) => (one.status === 'rejected' ? one.reason.code : 'begun'));
-  t.true(codes.includes('begun'));
-  t.true(codes.includes('rate_limited'));
+  const codes = new Set<string>();
+  while (!codes.has('rate_limited')) {
+    const agents = Array.from({ length: 12 }, () => agentOf(t, identity));
+    for (const one of await Promise.allSettled(agents.map((agent) => agent.begin())))
+      codes.add(one.status === 'rejected' ? one.reason.code : 'begun');
+    for (const agent of agents) await agent.close();
+  }
+  t.true(codes.has('begun'));
   t.is(await banOf(identity.node), null);
 });
 

@@ -1,0 +1,63 @@
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import { connect } from 'node:tls';
+import test, { type ExecutionContext } from 'ava';
+import { until } from '../../support/until.ts';
+import { attest, createWorld, join, payloadOf, TestAgent } from './world.ts';
+
+const world = await createWorld();
+const replica = await world.replica();
+test.after.always(() => world.close());
+
+/** A connection from this address of our machine. */
+function stranger(t: ExecutionContext, localAddress: string): ClientHttp2Session {
+  const { port } = replica;
+  const socket = connect({
+    ...{ port, host: '127.0.0.1', localAddress, minVersion: 'TLSv1.3' as const },
+    ...{ ALPNProtocols: ['h2'], rejectUnauthorized: false },
+  });
+  const session = connectHttp2(`https://127.0.0.1:${port}`, { createConnection: () => socket });
+  session.on('error', () => undefined);
+  t.teardown(() => session.destroy());
+  return session;
+}
+
+test('whoever begins attestations and says nothing keeps others out of none', async (t) => {
+  const STREAMS = 300;
+  let refused = 0;
+  for (const session of [1, 2, 3].map(() => stranger(t, '127.0.0.2')))
+    for (let i = 0; i < STREAMS / 3; i++)
+      session
+        .request({
+          ':method': 'POST',
+          ':path': '/carnet.agent.v1.NodeAttestation/Attest',
+          'content-type': 'application/grpc',
+          te: 'trailers',
+        })
+        .on('error', () => undefined)
+        .on('response', () => refused++)
+        .resume();
+  await until('all but three quarters of the places are refused him', () => refused >= STREAMS - 192);
+  const { text } = await world.token();
+  await t.notThrowsAsync(attest(replica, { payload: payloadOf(text) }));
+});
+
+test('an agent that opens connections without end keeps no other out, and costs the database nothing', async (t) => {
+  const identity = await join(world, replica, 'greedy');
+  const agents = Array.from({ length: 17 }, () => new TestAgent(replica, identity));
+  t.teardown(() => Promise.all(agents.map((agent) => agent.close())));
+  const { presented } = world.agents;
+  let asked = 0;
+  world.agents.presented = (node, serial) => {
+    if (node === 'greedy') asked++;
+    return presented.call(world.agents, node, serial);
+  };
+  const calls = await Promise.allSettled(
+    agents.map((agent) => agent.call(agent.client.loadFleet, { socket: '/s' })),
+  );
+  const messages = calls.map((call) => (call.status === 'rejected' ? call.reason.message : 'answered'));
+  t.is(messages.filter((message) => /no session/.test(message)).length, 16, messages.join('\n'));
+  t.is(asked, 0);
+  const other = new TestAgent(replica, await join(world, replica));
+  t.teardown(() => other.close());
+  await t.notThrowsAsync(other.begin());
+});
