@@ -2,6 +2,7 @@ import type { ConfirmWorkload } from '../agent/server/issue-service.ts';
 import type { Attestation } from '../attestation/attestation.ts';
 import { CarnetError } from '../errors.ts';
 import type { Selector } from '../identity/selector.ts';
+import { type ClusterNodes, unconfirmed } from './cluster-nodes.ts';
 import type { ClusterPods } from './cluster-pods.ts';
 import { selectorsOfPod } from './pod.ts';
 import { faultOf, type PodClaim } from './pod-claim.ts';
@@ -20,20 +21,20 @@ const MAX_TOLD = 3;
 /**
  * Confirms by the API server's word what an agent says of a pod: that there is one, with this UID and service account, on
  * the agent's own node, that it has not ended, and each of its labels and the names of its containers. What is not so
- * does not count. The agent's node is the one that its attestation showed, in a pod of this same cluster.
+ * does not count. The agent's node is the one that its attestation showed, and one of this same cluster.
  *
  * What was last heard of a pod is believed; before a refusal it is asked for anew.
  */
-export function createConfirmWorkload(pods: ClusterPods): ConfirmWorkload {
+export function createConfirmWorkload(pods: ClusterPods, nodes: ClusterNodes): ConfirmWorkload {
   return async (agent, attestation) => {
     const claims = attestation.selectors.filter((selector) => selector.startsWith(OF_POD));
     if (claims.length === 0) return { attestation, doubt: null };
     try {
-      const node = await nodeOf(agent, attestation.selectors, pods);
-      const claim = claimOf(OF_POD, attestation.selectors, node);
-      const pod = await podOfClaim(claim, pods, (found) => missingOf(claims, claim, found).length === 0);
+      const node = await nodeOf(agent, attestation.selectors, nodes);
+      const claim = claimOf(attestation.selectors, node);
+      const pod = await podOfClaim(claim, claims, pods);
       const missing = missingOf(claims, claim, pod);
-      const doubt = missing.length === 0 ? null : refused(`${nameOf(claim)} has no ${told(missing)}`);
+      const doubt = missing.length === 0 ? null : unconfirmed(`${nameOf(claim)} has no ${told(missing)}`);
       return { attestation: without(attestation, missing), doubt };
     } catch (doubt) {
       if (!(doubt instanceof CarnetError)) throw doubt;
@@ -42,23 +43,23 @@ export function createConfirmWorkload(pods: ClusterPods): ConfirmWorkload {
   };
 }
 
-/** The node in the cluster that an agent runs on. A token of another cluster shows a pod that is none of this one. */
-async function nodeOf(agent: string, selectors: readonly Selector[], pods: ClusterPods): Promise<string> {
+/** The node that an agent runs on. One of another cluster may have the same name, and has another UID. */
+async function nodeOf(agent: string, selectors: readonly Selector[], nodes: ClusterNodes): Promise<string> {
   const node = only(selectors, `${OF_NODE}node-name:`);
   if (node === null)
-    throw refused(
+    throw unconfirmed(
       `the agent of ${agent} has not shown that it is on a node of the cluster: what it says of pods counts for nothing`,
     );
-  // An operator's join token may say the node of an agent outside of any pod.
-  if (only(selectors, `${OF_NODE}pod-uid:`) !== null)
-    await podOfClaim(claimOf(OF_NODE, selectors, node), pods, () => true);
+  // An operator's join token says the name alone.
+  const uid = only(selectors, `${OF_NODE}node-uid:`);
+  if (uid !== null) await nodes.check(node, uid);
   return node;
 }
 
-function claimOf(prefix: string, selectors: readonly Selector[], node: string): PodClaim {
+function claimOf(selectors: readonly Selector[], node: string): PodClaim {
   const fact = (name: string): string => {
-    const value = only(selectors, `${prefix}${name}:`);
-    if (value === null) throw refused(`a pod is claimed without one ${prefix}${name}`);
+    const value = only(selectors, `${OF_POD}${name}:`);
+    if (value === null) throw unconfirmed(`a pod is claimed without one ${OF_POD}${name}`);
     return value;
   };
   const claim = {
@@ -69,22 +70,26 @@ function claimOf(prefix: string, selectors: readonly Selector[], node: string): 
     node,
   };
   if (!NAMESPACE.test(claim.namespace) || !POD_NAME.test(claim.podName))
-    throw refused(`${JSON.stringify(`${claim.namespace}/${claim.podName}`.slice(0, 320))} is no pod's name`);
+    throw unconfirmed(
+      `${JSON.stringify(`${claim.namespace}/${claim.podName}`.slice(0, 320))} is no pod's name`,
+    );
   return claim;
 }
 
 /** The pod that is claimed, as it was heard of where that will do, else as it is now. Throws `attestation_failed`. */
 async function podOfClaim(
   claim: PodClaim,
+  claims: readonly Selector[],
   pods: ClusterPods,
-  suffices: (pod: RunningPod) => boolean,
 ): Promise<RunningPod> {
   const named = { namespace: claim.namespace, name: claim.podName };
   const known = pods.known(named);
-  if (known !== undefined && problemOf(claim, known) === null && suffices(known)) return known;
+  const isAsClaimed = (pod: RunningPod) =>
+    problemOf(claim, pod) === null && missingOf(claims, claim, pod).length === 0;
+  if (known !== undefined && isAsClaimed(known)) return known;
   const pod = await pods.ask(named);
   const problem = problemOf(claim, pod);
-  if (pod === null || problem !== null) throw refused(problem ?? '');
+  if (pod === null || problem !== null) throw unconfirmed(problem ?? '');
   return pod;
 }
 
@@ -121,8 +126,4 @@ function nameOf({ namespace, podName }: PodClaim): string {
 function told(selectors: readonly Selector[]): string {
   const rest = selectors.length - MAX_TOLD;
   return selectors.slice(0, MAX_TOLD).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
-}
-
-function refused(why: string): CarnetError {
-  return new CarnetError('attestation_failed', `the cluster does not confirm it: ${why}`);
 }

@@ -2,8 +2,10 @@ import test, { type ExecutionContext } from 'ava';
 import type { Attestation } from '../../src/attestation/attestation.ts';
 import { parseSelector } from '../../src/identity/selector.ts';
 import { ApiError, type KubernetesClient } from '../../src/kubernetes/client.ts';
+import { ClusterNodes } from '../../src/kubernetes/cluster-nodes.ts';
 import { ClusterPods } from '../../src/kubernetes/cluster-pods.ts';
 import { createConfirmWorkload } from '../../src/kubernetes/confirm-workload.ts';
+import { LookUp } from '../../src/kubernetes/look-up.ts';
 import { until } from '../support/until.ts';
 
 const UID = '8a4f7d9c-2c1b-4c57-9d5e-0123456789ab';
@@ -44,13 +46,15 @@ async function podsOf(t: ExecutionContext, listed: object[], answer: () => Promi
       await new Promise((resolve) => signal.addEventListener('abort', resolve));
     },
   } as unknown as KubernetesClient;
-  const pods = new ClusterPods({ client, onFailed: () => t.fail(), random: () => 0, askTimeoutMs: 50 });
+  const lookUp = new LookUp(client, 50);
+  const pods = new ClusterPods({ client, lookUp, onFailed: () => t.fail(), random: () => 0 });
   t.teardown(() => pods.close());
   await until(
     'the pods are listed',
     () => lists === 1 && (listed.length === 0 || pods.known(NAME) !== undefined),
   );
-  return { pods, asked };
+  const confirm = createConfirmWorkload(pods, new ClusterNodes(lookUp, () => 0));
+  return { pods, confirm, asked };
 }
 
 const NAME = { namespace: 'shop', name: 'web' };
@@ -65,8 +69,7 @@ function claim(uid: string, ...more: string[]): Attestation {
 }
 
 test('what was heard of a pod is not asked for again, and what is not of pods is asked of nobody', async (t) => {
-  const { pods, asked } = await podsOf(t, [pod({ labels: { app: 'web' } })], notFound);
-  const confirm = createConfirmWorkload(pods);
+  const { confirm, asked } = await podsOf(t, [pod({ labels: { app: 'web' } })], notFound);
   const containers = ['app', 'init', 'debug'].map((name) => `k8s:container-name:${name}`);
   const claimed = claim(UID, 'k8s:pod-label:app:web', 'k8s:node-name:n1', ...containers);
   t.deepEqual(await confirm('n1', claimed), { attestation: claimed, doubt: null });
@@ -77,16 +80,15 @@ test('what was heard of a pod is not asked for again, and what is not of pods is
 
 test('a label that was not heard of yet is asked for, and holds', async (t) => {
   const labels = { role: 'primary' };
-  const { pods, asked } = await podsOf(t, [pod()], async () => pod({ labels }));
+  const { confirm, asked } = await podsOf(t, [pod()], async () => pod({ labels }));
   const claimed = claim(UID, 'k8s:pod-label:role:primary');
-  t.is((await createConfirmWorkload(pods)('n1', claimed)).doubt, null);
+  t.is((await confirm('n1', claimed)).doubt, null);
   t.deepEqual(asked, ['/api/v1/namespaces/shop/pods/web']);
 });
 
 test('a static pod is the one that its node knows by the hash of its manifest', async (t) => {
   const annotations = { 'kubernetes.io/config.mirror': HASH };
-  const { pods } = await podsOf(t, [pod({ annotations })], notFound);
-  const confirm = createConfirmWorkload(pods);
+  const { confirm } = await podsOf(t, [pod({ annotations })], notFound);
   t.is((await confirm('n1', claim(HASH))).doubt, null);
   t.is((await confirm('n1', claim(UID))).doubt, null);
   t.is((await confirm('n1', claim(HASH.replace('0', 'f')))).doubt?.code, 'attestation_failed');
@@ -98,8 +100,8 @@ for (const [what, answer, says] of [
   ['says nothing', () => new Promise<object>(() => undefined), /has not answered within 50 ms/],
 ] as const)
   test(`where the API server ${what}, nothing of a pod counts until it can be asked`, async (t) => {
-    const { pods } = await podsOf(t, [], answer);
-    const { attestation, doubt } = await createConfirmWorkload(pods)('n1', claim(UID));
+    const { confirm } = await podsOf(t, [], answer);
+    const { attestation, doubt } = await confirm('n1', claim(UID));
     t.is(doubt?.code, 'unavailable');
     t.regex(doubt?.message ?? '', says);
     t.deepEqual(attestation.selectors, ['unix:uid:7', 'node:k8s:node-name:n1'].map(parseSelector));
@@ -115,4 +117,30 @@ test('those that ask for a pod at once share the answer, and past 64 pods others
   resolve(pod());
   await Promise.all(answers);
   t.is((await pods.ask(NAME))?.uid, UID);
+});
+
+test('a node is asked for again after ten minutes, and its last answer counts while that cannot be done', async (t) => {
+  const asked: string[] = [];
+  let answer: () => Promise<object> = async () => ({ metadata: { uid: 'u1' } });
+  const client = {
+    get: (path: string) => {
+      asked.push(path);
+      return answer();
+    },
+  } as unknown as KubernetesClient;
+  let now = 0;
+  const nodes = new ClusterNodes(new LookUp(client), () => now);
+  await nodes.check('n1', 'u1');
+  await nodes.check('n1', 'u1');
+  t.deepEqual(asked, ['/api/v1/nodes/n1']);
+  await t.throwsAsync(nodes.check('n1', 'u2'), { code: 'attestation_failed', message: /UID u1, not u2/ });
+  now = 600_000;
+  answer = () => Promise.reject(new ApiError(500, 'away'));
+  await nodes.check('n1', 'u1');
+  await t.throwsAsync(nodes.check('n1', 'u2'), { code: 'unavailable' });
+  answer = notFound;
+  await t.throwsAsync(nodes.check('n1', 'u1'), { code: 'attestation_failed', message: /has no node n1/ });
+  t.is(asked.length, 5);
+  await t.throwsAsync(nodes.check('../n1', 'u1'), { code: 'attestation_failed', message: /no node's name/ });
+  t.is(asked.length, 5);
 });

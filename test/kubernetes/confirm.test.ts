@@ -273,14 +273,19 @@ test('an agent that is on no node of the cluster has no say over its pods', asyn
 });
 
 test('nor has one of another cluster whose node has the same name', async (t) => {
-  const own = { ns: 'carnet', sa: 'carnet-agent', 'pod-name': 'carnet-agent-1', 'node-name': 'n1' };
-  const shown = Object.entries({ ...own, 'pod-uid': '9f7e6d5c-4b3a-4210-9876-543210fedcba' });
-  const selectors = shown.map(([key, value]) => `node:k8s:${key}:${value}`);
-  const other = await startLink(await joinAttestor('other-n1', selectors));
+  const shown = ['node:k8s:node-name:n1', 'node:k8s:node-uid:9f7e6d5c-4b3a-4210-9876-543210fedcba'];
+  const other = await startLink(await joinAttestor('other-n1', shown));
   await t.throwsAsync(issue(other, 'account', '/account', claim(web)), {
     code: 'attestation_failed',
-    message: /the pod carnet\/carnet-agent-1 has UID .*: it was made anew$/,
+    message: /the cluster's node n1 has UID .*: it is another one$/,
   });
+});
+
+test('nor has one whose node the cluster has not', async (t) => {
+  const shown = ['node:k8s:node-name:n9', 'node:k8s:node-uid:9f7e6d5c-4b3a-4210-9876-543210fedcba'];
+  const other = await startLink(await joinAttestor('other-n9', shown));
+  const refused = { code: 'attestation_failed', message: /the cluster has no node n9$/ };
+  await t.throwsAsync(issue(other, 'account', '/account', claim(web)), refused);
 });
 
 test('an agent outside of any pod is on the node that its operator’s token says', async (t) => {
@@ -289,6 +294,7 @@ test('an agent outside of any pod is on the node that its operator’s token say
     issue(outside, 'account', '/account', claim(await makePod('web-4', { node: 'n2' }))),
   );
   await t.throwsAsync(issue(outside, 'account', '/account', claim(web)), { message: /on node n1, not n2$/ });
+  await recorded('outside', /on node n1, not n2$/);
 });
 
 test('with the API server away, known pods go on, and for others it is to be tried again', async (t) => {

@@ -11,6 +11,7 @@ import { parsePod } from '../../src/attestation/pod.ts';
 import { SERVER_SETTINGS } from '../../src/config.ts';
 import { openAccess } from '../../src/kubernetes/access.ts';
 import { KubernetesClient } from '../../src/kubernetes/client.ts';
+import { LookUp } from '../../src/kubernetes/look-up.ts';
 import { watchPodsOfNode } from '../../src/kubernetes/pods-of-node.ts';
 import { createTokenReview } from '../../src/kubernetes/token-review.ts';
 import { bundleConfigMap, clusterTrustBundle } from '../../src/kubernetes/trust-bundle.ts';
@@ -203,7 +204,8 @@ async function exerciseEverything(): Promise<void> {
   await until('the bundle is published', () => world.find('configmap', 'carnet-trust-bundle', 'trusting'));
   await carnet.stop();
   const client = new KubernetesClient(openAccess(world.serverKubeconfig, {}), Math.random);
-  await createTokenReview(client)('no token', 'carnet').finally(() => client.close());
+  await createTokenReview(client)('no token', 'carnet');
+  await new LookUp(client).find('/api/v1/nodes/n1', 'the node n1').finally(() => client.close());
 }
 
 async function signed(kind: 'csr' | 'podcertificaterequest', name: string): Promise<void> {
