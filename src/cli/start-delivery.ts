@@ -30,6 +30,11 @@ export interface DeliveryOptions {
   /** Tells the streams of this way from those of another, in lists of proxies; by default nothing. */
   readonly streamIdPrefix?: string;
   readonly issue: Issue;
+  /**
+   * Throws while nobody can be asked to issue: without their servers all workloads try again and again, and no key is to
+   * be made for that. By default somebody can.
+   */
+  readonly checkIssuer?: () => void;
   readonly grantsOf: (attestation: Attestation) => readonly Grant[];
   readonly bundle: () => TrustBundle;
   /** Whether an instance is known to run no more. */
@@ -90,8 +95,12 @@ export async function startDelivery(options: DeliveryOptions): Promise<Delivery>
       options.forgetKept?.(instance);
     },
   });
+  const issueSvid = createSvidIssuer(options.issue, options.node, options.requester);
   const instances: Instances = new Instances({
-    issue: createSvidIssuer(options.issue, options.node, options.requester),
+    issue: async (grant, attestation) => {
+      options.checkIssuer?.();
+      return issueSvid(grant, attestation);
+    },
     grantsOf: options.grantsOf,
     bundle: options.bundle,
     clock,

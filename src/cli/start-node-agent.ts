@@ -100,6 +100,7 @@ export async function startNodeAgent(options: StartNodeAgentOptions): Promise<Ru
     platforms,
     node: link.identity().node,
     issue: (request) => link.issue(request),
+    checkIssuer: () => link.checkConnected(),
     mintJwt: (request) => link.mintJwt(request),
     grantsOf: ({ selectors, instance }) => {
       const { index, denials } = link.held();

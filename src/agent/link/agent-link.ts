@@ -142,6 +142,11 @@ export class AgentLink {
     };
   }
 
+  /** Throws `unavailable` while there is no server, with why. */
+  checkConnected(): void {
+    this.#connected();
+  }
+
   /**
    * Has a certificate issued by a server, and checks what it made. Throws what the server answered, `unavailable` while
    * there is none, `certificate_lint_failed`.
