@@ -133,7 +133,9 @@ function diagnoseProxy(proxy: ProxyBody, now: number): Finding[] {
     );
   for (const resource of proxy.resources) {
     const { name: resourceName, last_error: error, expires_at, sent_at } = resource;
-    const acknowledged = resource.version_acknowledged === resource.version_sent;
+    // The Workload API has no acknowledgement.
+    const acknowledged =
+      proxy.protocol === 'workload-api' || resource.version_acknowledged === resource.version_sent;
     if (expires_at !== null && Date.parse(expires_at) <= now)
       found.push(
         finding(

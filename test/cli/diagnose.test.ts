@@ -159,6 +159,11 @@ const PROXIES: [title: string, proxy: ProxyBody, expected: Finding['level'][]][]
   ],
   ['acknowledges late', { ...PROXY, resources: [{ ...HELD, version_acknowledged: '1' }] }, ['warn']],
   [
+    'cannot acknowledge (Workload API)',
+    { ...PROXY, protocol: 'workload-api', resources: [{ ...HELD, version_acknowledged: null }] },
+    ['ok'],
+  ],
+  [
     'was sent something just now',
     { ...PROXY, resources: [{ ...HELD, version_acknowledged: null, sent_at: at(-1000) }] },
     ['ok'],
