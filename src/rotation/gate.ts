@@ -44,17 +44,23 @@ export function presenters(
   consumers: readonly Consumer[],
 ): Laggard[] {
   return consumers.flatMap((consumer) => {
-    const { instance, node, names, problem, gone, authorities, holdsUntil, streams } = consumer;
+    const { instance, node, names, problem, gone, authorities, holdsUntil } = consumer;
     if (gone || holdsUntil === null || holdsUntil <= now) return [];
     const laggard = { instance, node, names, problem };
     if (authorities.some((id) => authorityIds.has(id))) {
-      const why = streams > 0 ? 'has not acknowledged its new certificate' : 'is away and may still run';
-      return [{ ...laggard, why, until: holdsUntil }];
+      return [{ ...laggard, why: whyPresenting(consumer), until: holdsUntil }];
     }
     if (!isLookedAt(consumer, now)) return [];
     const why = 'has acknowledged its new certificate, and is not seen to present it yet';
     return [{ ...laggard, why, until: consumer.observesUntil }];
   });
+}
+
+function whyPresenting({ streams, acknowledges }: Consumer): string {
+  if (streams === 0) return 'is away and may still run';
+  return acknowledges
+    ? 'has not acknowledged its new certificate'
+    : 'cannot acknowledge its new certificate, and may present the old one';
 }
 
 /** Whether it acknowledged the bundle of `sequence`, or cannot and was held for. */

@@ -89,6 +89,15 @@ test('who may still present an old certificate is anyone who holds one and has n
   t.is(presenters(OLD, NOW, [consumer('x', { ...holding, holdsUntil: NOW })]).length, 0);
 });
 
+test('of one that cannot acknowledge it is not said that it has not done so', (t) => {
+  const holding = { authorities: ['old', 'new'], holdsUntil: NOW + DAY_MS };
+  const [why, other] = [true, false].map(
+    (acknowledges) => presenters(OLD, NOW, [consumer('x', { ...holding, acknowledges })])[0]?.why,
+  );
+  t.regex(why ?? '', /^has not acknowledged/);
+  t.regex(other ?? '', /^cannot acknowledge/);
+});
+
 test('who is looked at has acknowledged all the same', (t) => {
   const looked = consumer('x', { bundleAcknowledged: 5, observesUntil: NOW + 1 });
   t.true(hasAcknowledged(looked, 5, NOW, HOLD_SECONDS));
