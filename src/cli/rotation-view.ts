@@ -3,7 +3,7 @@ import type { RotationBody } from '../api/rotations.ts';
 import { isRetryable } from '../errors.ts';
 import type { Client } from './client.ts';
 import { note, printable, type Terminal, writeJson, writeLine } from './output.ts';
-import { relativeTime } from './times.ts';
+import { relativeTime, shortTime } from './times.ts';
 
 const REFRESH_MS = 500;
 const BAR_WIDTH = 24;
@@ -28,7 +28,7 @@ export async function followRotation(
       const rotation = items.find((one) => one.kind === kind);
       if (rotation === undefined) break;
       if (json) writeJson(terminal, rotation);
-      else view.show(rotationLines(rotation, terminal.clock()));
+      else view.show(rotation, terminal.clock());
     } catch (error) {
       awaySince ??= terminal.clock();
       if (!isRetryable(error) || terminal.clock() - awaySince > AWAY_LIMIT_MS) throw error;
@@ -39,8 +39,8 @@ export async function followRotation(
   if (!json) writeLine(terminal, `done: see carnet ${kind === 'jwt' ? 'jwt' : 'root'} status`);
 }
 
-/** A bar for each phase, and by name who is waited for. */
-export function rotationLines(rotation: RotationBody, now: number): string[] {
+/** A bar for each phase, and by name who is waited for; counted down from `now`, or by the clock where that is null. */
+export function rotationLines(rotation: RotationBody, now: number | null): string[] {
   const { kind, old_id, new_id, phase, consumers, observed, laggard_count, presenter_count, outstanding } =
     rotation;
   const activated = phase === 'draining' || phase === 'retiring';
@@ -60,14 +60,14 @@ export function rotationLines(rotation: RotationBody, now: number): string[] {
         ]
       : []),
   ];
-  if (rotation.open_by !== null) lines.push(`${COUNTDOWN} ${relativeTime(rotation.open_by, now)}`);
+  if (rotation.open_by !== null) lines.push(`${COUNTDOWN} ${whenText(rotation.open_by, now)}`);
   if (phase === 'waiting for an import')
     lines.push('  the root is an outside CA: carnet root csr, have it signed, then carnet root import');
   const missing = waitsForAcks ? rotation.laggards : activated ? rotation.presenters : [];
   for (const { names, instance, node, why, until, problem } of missing.slice(0, NAMED))
     lines.push(
       `  - ${printable(names.join('/') || instance)} on ${node} ${why}` +
-        (until === null ? '' : `, until ${relativeTime(until, now)}`) +
+        (until === null ? '' : `, until ${whenText(until, now)}`) +
         (problem === null ? '' : `: ${printable(problem)}`),
     );
   const more = Math.max(laggard_count, presenter_count) - NAMED;
@@ -80,7 +80,7 @@ export function rotationLines(rotation: RotationBody, now: number): string[] {
 }
 
 /** Nobody acknowledges a key of JWT-SVIDs: it is held for a time, and then the old one until its tokens have ended. */
-function jwtRotationLines(rotation: RotationBody, activated: boolean, now: number): string[] {
+function jwtRotationLines(rotation: RotationBody, activated: boolean, now: number | null): string[] {
   const { old_id, new_id, phase, urgent, hands_free, outstanding, open_by } = rotation;
   const published = activated || phase === 'holding';
   const lines = [
@@ -90,7 +90,11 @@ function jwtRotationLines(rotation: RotationBody, activated: boolean, now: numbe
     `  activated     ${bar(activated ? 1 : 0, 1)}`,
     ...(activated ? [`  drained       ${outstanding} tokens of the old key to wait for`] : []),
   ];
-  return open_by === null ? lines : [...lines, `${COUNTDOWN} ${relativeTime(open_by, now)}`];
+  return open_by === null ? lines : [...lines, `${COUNTDOWN} ${whenText(open_by, now)}`];
+}
+
+function whenText(time: string, now: number | null): string {
+  return now === null ? shortTime(time) : relativeTime(time, now);
 }
 
 function bar(done: number, of: number): string {
@@ -107,10 +111,13 @@ class LiveView {
     this.#terminal = terminal;
   }
 
-  show(lines: readonly string[]): void {
+  show(rotation: RotationBody, now: number): void {
     const { stdout } = this.#terminal;
-    // In a file the countdown alone is no news.
-    const shown = stdout.isTTY === true ? lines : lines.filter((line) => !line.startsWith(COUNTDOWN));
+    // In a file a countdown alone is no news.
+    const shown =
+      stdout.isTTY === true
+        ? rotationLines(rotation, now)
+        : rotationLines(rotation, null).filter((line) => !line.startsWith(COUNTDOWN));
     if (shown.join('\n') === this.#shown.join('\n')) return;
     if (stdout.isTTY === true && this.#shown.length > 0) stdout.write(`\x1b[${this.#shown.length}A\x1b[J`);
     stdout.write(`${shown.join('\n')}\n`);

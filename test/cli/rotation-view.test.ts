@@ -56,6 +56,10 @@ test('a rotation shows who acknowledged, who is seen to use it, and by name who 
   ]);
 });
 
+test('where nothing is redrawn, times are by the clock: nothing changes while somebody is waited for', (t) => {
+  t.regex(rotationLines(WAITING, null)[5] ?? '', /not seen to use it yet, until 2026-03-01 12:00:10Z$/);
+});
+
 test('once it is activated all have acknowledged it, seen or not', (t) => {
   const draining = {
     ...WAITING,
