@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { IssuanceBody, IssuanceDetailsBody } from '../api/issuances.ts';
+import { refuseShortened, shortInstance } from './instance.ts';
 import { clientOf, type OperatorFlags, operatorCommand } from './operator.ts';
 import { note, PROCESS_TERMINAL, Table, type Terminal, writeFields, writeJson, writeLine } from './output.ts';
 import { parseWhen, shortTime } from './times.ts';
@@ -27,7 +28,7 @@ function searchCommand(terminal: Terminal): Command {
   return operatorCommand('search')
     .description('search the issued certificates, newest first; all given filters must fit')
     .option('--identity <ID>', 'SPIFFE ID, or its path')
-    .option('--instance <INSTANCE>', 'container or process')
+    .option('--instance <INSTANCE>', 'container or process, in full, as carnet audit show has it')
     .option('--serial <HEX>', 'serial number, with or without colons')
     .option('--node <NAME>', 'node whose agent asked')
     .option('--entry <ID>', 'registration entry that granted it')
@@ -79,6 +80,7 @@ function showCommand(terminal: Terminal): Command {
 }
 
 function queryOf(flags: SearchFlags, now: number): Record<string, string> {
+  if (flags.instance !== undefined) refuseShortened(flags.instance);
   const given = {
     ...Object.fromEntries(FILTERS.map((filter) => [filter, flags[filter]])),
     from: flags.from === undefined ? undefined : parseWhen('--from', flags.from, now),
@@ -100,13 +102,6 @@ function issuanceRow(issuance: IssuanceBody): string[] {
     shortInstance(issuance.instance),
     issuance.node ?? '-',
   ];
-}
-
-/** As far as a person tells containers and processes apart; `show` and `--json` have the whole. */
-function shortInstance(instance: string | null): string {
-  const [kind, ...rest] = (instance ?? '-').split(':');
-  if (kind === 'container') return `container:${rest.join(':').slice(0, 12)}`;
-  return kind === 'process' ? `process:${rest[1] ?? ''}` : (instance ?? '-');
 }
 
 function writeDetails(terminal: Terminal, issuance: IssuanceDetailsBody): void {

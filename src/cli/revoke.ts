@@ -3,6 +3,7 @@ import type { DenialBody, RevocationResultBody } from '../api/revocations.ts';
 import { CarnetError } from '../errors.ts';
 import { REVOCATION_REASONS } from '../x509/revocation-reason.ts';
 import { confirm } from './confirm.ts';
+import { refuseShortened } from './instance.ts';
 import { clientOf, type OperatorFlags, operatorCommand } from './operator.ts';
 import { PROCESS_TERMINAL, printable, Table, type Terminal, writeJson, writeLine } from './output.ts';
 import { shortTime } from './times.ts';
@@ -38,7 +39,7 @@ export function revokeCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
     .description('revoke certificates, and refuse to issue such again')
     .option('--serial <SERIAL>', 'one certificate; and its identity at its instance from now on')
     .option('--identity <SPIFFE-ID>', 'an identity, or its path, wherever it is')
-    .option('--instance <ID>', 'all that a container or process has')
+    .option('--instance <ID>', 'all that a container or process has; in full, as carnet proxies has it')
     .option('--node <NAME>', 'all that a node has')
     .option('--authority <ID>', 'an issuing CA that signs no more')
     .option('--reason <TEXT>', 'why; goes on record')
@@ -64,6 +65,7 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
     return show(await client.delete(`/v1/revocations/${encodeURIComponent(flags.lift)}`), flags, terminal);
   const [target = 'serial'] = targets;
   const value = flags[target] ?? '';
+  if (target === 'instance') refuseShortened(value);
   if (target !== 'serial') await confirm(terminal, flags.yes, warning(target, printable(value)));
   const result = await client.post<RevocationResultBody>('/v1/revocations', {
     [target]: value,
@@ -72,7 +74,10 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
     ...(flags.reasonCode === undefined ? {} : { reason_code: flags.reasonCode }),
   });
   if (flags.json === true) return writeJson(terminal, result);
-  const denial = result.denial_id === null ? '' : `; denial ${result.denial_id} refuses more of them`;
+  const denial =
+    result.denial_id === null
+      ? ''
+      : `; denial ${result.denial_id} refuses more of them, until carnet revoke --lift ${result.denial_id}`;
   writeLine(
     terminal,
     `revoked ${result.certificates} certificates by bundle ${result.bundle_sequence}${denial}`,

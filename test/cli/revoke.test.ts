@@ -74,6 +74,8 @@ for (const args of [
   ['--serial', SERIAL, '--node', 'n', '--yes'],
   ['--list', '--lift', '3'],
   ['--serial', SERIAL, '--reason-code', 'certificateHold'],
+  ['--instance', 'process:4647', '--yes'],
+  ['--instance', 'container:0123456789ab', '--yes'],
 ])
   test(`revoke ${args.join(' ')} is bad usage, and changes nothing`, async (t) => {
     const { env, requests, lifted } = await startRevoking(t);
