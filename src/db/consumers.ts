@@ -1,6 +1,7 @@
 import type { FleetChanges, FleetRemains } from '../delivery/fleet.ts';
 import type { FleetStore } from '../delivery/fleet-report.ts';
 import type { ConsumerRecord, HeldRecord } from '../delivery/member.ts';
+import { CarnetError } from '../errors.ts';
 import type { Consumer, Outstanding } from '../rotation/fleet.ts';
 import type { Queryable } from './database.ts';
 
@@ -60,16 +61,24 @@ export function bundleSentAt(known: string): string {
     THEN ${known}.bundle_sent_at ELSE EXCLUDED.bundle_sent_at END`;
 }
 
+/**
+ * Ours, of one node: processes that come and go, 14 a second with leaves of an hour, and some KiB for each. All servers
+ * read all rows when a rotation is under way.
+ */
+const NODE_LIMITS = { records: 50_000, heldBytes: 256 * 1024 * 1024 };
+
 /** What one agent stores of its instances. An agent is named by its node and its socket. */
 export class PostgresFleetStore implements FleetStore {
   readonly #database: Queryable;
   readonly #node: string;
   readonly #agent: string;
+  readonly #limits: typeof NODE_LIMITS;
 
-  constructor(database: Queryable, node: string, socket: string) {
+  constructor(database: Queryable, node: string, socket: string, limits = NODE_LIMITS) {
     this.#database = database;
     this.#node = node;
     this.#agent = `${node} ${socket}`;
+    this.#limits = limits;
   }
 
   async load(): Promise<FleetRemains> {
@@ -87,17 +96,20 @@ export class PostgresFleetStore implements FleetStore {
 
   /**
    * An agent that was killed may have handed out what its last report doesn't know of. Of an instance without any
-   * report it is ours if it is older than a report takes; else another agent of this node may just be making it.
+   * report it is ours if it is older than a report takes; else another agent of this node may just be making it. What
+   * agents of other nodes say of the same instance is nothing to us.
    */
   async #unreported(): Promise<FleetRemains['unreported']> {
     const rows = await this.#database.query<UnreportedRow>(
       `SELECT issuance.instance, identity, encode(serial, 'hex') AS serial, authority_id, not_after
-       FROM consumer JOIN issuance ON issuance.instance = consumer.instance AND recorded_at >= updated_at
+       FROM consumer JOIN issuance ON (issuance.instance, issuance.node) = (consumer.instance, consumer.node)
+         AND recorded_at >= updated_at
        WHERE agent = $1 AND NOT gone AND profile = 'x509-svid' AND not_after > now()
        UNION ALL
        SELECT instance, identity, encode(serial, 'hex'), authority_id, not_after FROM issuance
        WHERE node = $2 AND profile = 'x509-svid' AND not_after > now() AND recorded_at < now() - interval '1 second'
-         AND NOT EXISTS (SELECT FROM consumer WHERE consumer.instance = issuance.instance)
+         AND NOT EXISTS (SELECT FROM consumer
+           WHERE (consumer.instance, consumer.node) = (issuance.instance, issuance.node))
        ORDER BY not_after`,
       [this.#agent, this.#node],
     );
@@ -110,8 +122,12 @@ export class PostgresFleetStore implements FleetStore {
     }));
   }
 
-  /** One statement: the rows go as one JSON document, as arrays of arrays cannot be unnested. */
+  /**
+   * One statement: the rows go as one JSON document, as arrays of arrays cannot be unnested. Throws `too_large` past what
+   * is kept of a node.
+   */
   async write({ records, ended }: FleetChanges): Promise<void> {
+    await this.#checkRoom(records);
     await this.#database.query(
       `WITH ended AS (DELETE FROM consumer WHERE agent = $2 AND instance = ANY ($4))
        INSERT INTO consumer (agent, node, updated_at, keep_until, held, ${WRITTEN})
@@ -126,6 +142,24 @@ export class PostgresFleetStore implements FleetStore {
          (node, updated_at, keep_until, held, ${WRITTEN}) = ROW (EXCLUDED.node, EXCLUDED.updated_at,
            EXCLUDED.keep_until, EXCLUDED.held, ${EXCLUDED.replace('EXCLUDED.bundle_sent_at', bundleSentAt('consumer'))})`,
       [JSON.stringify(records.map(columnsOf)), this.#agent, this.#node, ended],
+    );
+  }
+
+  async #checkRoom(records: readonly ConsumerRecord[]): Promise<void> {
+    if (records.length === 0) return;
+    const [kept] = await this.#database.query<{ count: string; bytes: string | null }>(
+      `SELECT count(*) AS count, sum(pg_column_size(held)) AS bytes FROM consumer
+       WHERE node = $1 AND NOT (agent = $2 AND instance = ANY ($3))`,
+      [this.#node, this.#agent, records.map(({ instance }) => instance)],
+    );
+    if (
+      Number(kept?.count) + records.length <= this.#limits.records &&
+      Number(kept?.bytes) <= this.#limits.heldBytes
+    )
+      return;
+    throw new CarnetError(
+      'too_large',
+      `${this.#node} has ${kept?.count} instances on record, with ${kept?.bytes} bytes: no more are kept`,
     );
   }
 }

@@ -9,6 +9,7 @@ import {
 import { insertIssuances } from '../../src/db/issuances.ts';
 import type { ConsumerRecord } from '../../src/delivery/member.ts';
 import { createDatabase } from '../support/database.ts';
+import { until } from '../support/until.ts';
 import { issuance, openDatabase } from './fixtures.ts';
 
 const HOUR_MS = 3_600_000;
@@ -216,6 +217,53 @@ test.serial('an agent learns what was issued after its last report', async (t) =
   ]);
   t.deepEqual((await other.load()).unreported, []);
 });
+
+test.serial(
+  'what another node says of an instance neither hides what it was issued, nor tells it',
+  async (t) => {
+    const foreign = new PostgresFleetStore(database, 'node-2', '/run/a.sock');
+    const [known, unknown] = [
+      issued('foreign-1', 'process:foreign-1'),
+      issued('foreign-1', 'process:foreign-2'),
+    ];
+    await store.write({ records: [consumer('process:foreign-1')], ended: [] });
+    for (const instance of ['process:foreign-1', 'process:foreign-2'])
+      await foreign.write({ records: [consumer(instance)], ended: [] });
+    await insertIssuances(database, [known, unknown]);
+    const mine = async (): Promise<string[]> =>
+      (await store.load()).unreported.map(({ serial }) => serial).filter((one) => one === unknown.serial);
+    t.deepEqual((await foreign.load()).unreported, []);
+    await until('it is older than a report takes', async () => (await mine()).length === 1);
+  },
+);
+
+for (const [claim, limits] of [
+  ['instances', { records: 2, heldBytes: 1e9 }],
+  ['bytes', { records: 1000, heldBytes: 1000 }],
+] as const)
+  test.serial(
+    `of one node so many ${claim} are kept, and what is there can be changed and ended`,
+    async (t) => {
+      const bounded = new PostgresFleetStore(database, 'node-3', '/run/a.sock', limits);
+      const held = {
+        ...consumer('').held,
+        x: Array.from({ length: 200 }, (_, i) => `random ${Math.random()} ${i}`),
+      };
+      const [first, second] = [consumer('process:1', { held }), consumer('process:2')];
+      await bounded.write({ records: [first, second], ended: [] });
+      await bounded.write({ records: [consumer('process:1', { held, streams: 2 })], ended: [] });
+      const again = new PostgresFleetStore(database, 'node-3', '/run/b.sock', limits);
+      await t.throwsAsync(again.write({ records: [consumer('process:3')], ended: [] }), {
+        code: 'too_large',
+      });
+      await bounded.write({ records: [], ended: ['process:1'] });
+      await t.notThrowsAsync(again.write({ records: [consumer('process:3')], ended: [] }));
+      t.deepEqual(
+        (await listConsumers(database, 'node-3')).map(({ instance }) => instance),
+        ['process:2', 'process:3'],
+      );
+    },
+  );
 
 const OUTSTANDING: [
   what: string,

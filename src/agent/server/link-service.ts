@@ -55,6 +55,8 @@ const GRACE_MS = 5_000;
 const RENEWALS = { perSecond: 0.1, burst: 20 };
 /** Of one agent: its reports are 200 ms apart. */
 const REPORTS = { perSecond: 20, burst: 200 };
+/** In bytes: the database writes each of them twice. */
+const REPORTED = { perSecond: 1024 * 1024, burst: 64 * 1024 * 1024 };
 
 /** Adds the service for attested agents. */
 export function addLinkService(options: LinkServiceOptions): void {
@@ -94,11 +96,13 @@ class LinkService {
   readonly #options: LinkServiceOptions;
   readonly #renewals: RateLimit;
   readonly #reports: RateLimit;
+  readonly #reported: RateLimit;
 
   constructor(options: LinkServiceOptions) {
     this.#options = options;
     this.#renewals = new RateLimit(RENEWALS, options.clock);
     this.#reports = new RateLimit(REPORTS, options.clock);
+    this.#reported = new RateLimit(REPORTED, options.clock);
   }
 
   /** A call that an agent may make on the connection of its session. */
@@ -130,6 +134,7 @@ class LinkService {
 
   async reportFleet(agent: AdmittedAgent, request: ReportFleetRequest): Promise<ReportFleetResponse> {
     take(this.#reports, agent);
+    take(this.#reported, agent, request.changes.length);
     const { fleetOf, clock } = this.#options;
     const changes = parseFleetChanges(request.changes, clock());
     await fleetOf(agent.node, parseSocket(request.socket)).write(changes);
@@ -162,8 +167,8 @@ class LinkService {
   }
 }
 
-function take(rate: RateLimit, { node }: AdmittedAgent): void {
-  const seconds = rate.take(node);
+function take(rate: RateLimit, { node }: AdmittedAgent, cost = 1): void {
+  const seconds = rate.take(node, cost);
   if (seconds > 0) throw new TooFast(seconds);
 }
 
