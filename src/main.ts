@@ -27,10 +27,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 const program = new Command('carnet')
   .description('Short-lived X.509 identities for every container, over Envoy SDS, each one on record.')
   .version('0.1.0')
-  .showHelpAfterError('Try --help.');
+  .showHelpAfterError('Add --help to see how, with an example.')
+  // Commander would end the process by itself.
+  .exitOverride();
 for (const command of await Promise.all(asked(process.argv[2] ?? ''))) program.addCommand(command);
-
-throwInsteadOfExit(program);
+inheritSettings(program);
 
 // Whoever reads our output may have seen enough: `carnet audit search | head`.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -51,8 +52,7 @@ function asked(name: string): Promise<Command>[] {
   return own === undefined ? Object.values(COMMANDS).map((load) => load()) : [own()];
 }
 
-/** Commander ends the process by itself unless each command is told otherwise. */
-function throwInsteadOfExit(command: Command): void {
-  command.exitOverride();
-  for (const child of command.commands) throwInsteadOfExit(child);
+/** Those of {@link program}, by all commands under it: one that is added does not take them over by itself. */
+function inheritSettings(command: Command): void {
+  for (const child of command.commands) inheritSettings(child.copyInheritedSettings(command));
 }

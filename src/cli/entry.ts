@@ -12,10 +12,10 @@ import { note, PROCESS_TERMINAL, printable, Table, type Terminal, writeJson, wri
 interface CreateFlags extends OperatorFlags {
   readonly spiffeId: string;
   readonly selector: readonly string[];
-  readonly dnsName: readonly string[];
+  readonly dnsName?: readonly string[];
   readonly ttl?: string;
   readonly hint?: string;
-  readonly federatesWith: readonly string[];
+  readonly federatesWith?: readonly string[];
   readonly id?: string;
 }
 
@@ -40,14 +40,13 @@ function createCommand(terminal: Terminal): Command {
   return operatorCommand('create')
     .description('create one entry')
     .requiredOption('--spiffe-id <ID>', 'a path such as /web, or a whole SPIFFE ID; may hold {placeholders}')
-    .requiredOption('--selector <SELECTOR>', 'must match; repeat for more, which all must', collect, [])
-    .option('--dns-name <NAME>', 'DNS name in the certificate; repeatable', collect, [])
+    .requiredOption('--selector <SELECTOR>', 'must match; repeat for more, which all must', collect)
+    .option('--dns-name <NAME>', 'DNS name in the certificate; repeatable', collect)
     .option('--ttl <DURATION>', "the certificate's lifetime (default: the server's --leaf-ttl)")
     .option(
       '--federates-with <DOMAIN>',
       "its holders get that trust domain's bundle too; repeatable",
       collect,
-      [],
     )
     .option('--hint <TEXT>', 'what the identity is for, told to workloads that hold several')
     .option('--id <ID>', 'a stable name for the entry (default: one is made)')
@@ -60,10 +59,10 @@ function createCommand(terminal: Terminal): Command {
         ...(flags.id === undefined ? {} : { id: flags.id }),
         spiffe_id: flags.spiffeId,
         selectors: flags.selector,
-        dns_names: flags.dnsName,
+        dns_names: flags.dnsName ?? [],
         ...(flags.ttl === undefined ? {} : { ttl: flags.ttl }),
         ...(flags.hint === undefined ? {} : { hint: flags.hint }),
-        ...(flags.federatesWith.length === 0 ? {} : { federates_with: flags.federatesWith }),
+        ...(flags.federatesWith === undefined ? {} : { federates_with: flags.federatesWith }),
       };
       const entry = await clientOf(flags, terminal).post<EntryBody>('/v1/entries', body);
       if (flags.json === true) writeJson(terminal, entry);

@@ -35,18 +35,18 @@ interface Flags {
 const YAML_1_1 = { version: '1.1', aliasDuplicateObjects: false } as const;
 
 const EXAMPLE = `
-Example: an Envoy that takes mTLS on 8443 for the app on 9000, and carries the app's own calls
-to 127.0.0.1:9001 to the service at payments:8443:
+Example: an Envoy that takes mTLS on 10443 for the app on 9000, and carries the app's own calls
+to 127.0.0.1:9001 to the service at payments:10443:
 
-  $ carnet envoy bootstrap --listen 0.0.0.0:8443 --app 127.0.0.1:9000 \\
-      --egress-listen 127.0.0.1:9001 --upstream payments:8443 \\
+  $ carnet envoy bootstrap --listen 0.0.0.0:10443 --app 127.0.0.1:9000 \\
+      --egress-listen 127.0.0.1:9001 --upstream payments:10443 \\
       --upstream-id spiffe://carnet.local/payments > envoy.yaml
   $ envoy -c envoy.yaml
 
 The same without an agent, by a certificate that something else keeps in /run/identity:
 
   $ carnet envoy bootstrap --sds-server carnet:8443 --svid-dir /run/identity --credentials-dir /run/envoy \\
-      --listen 0.0.0.0:8443 --app 127.0.0.1:9000 > envoy.yaml`;
+      --listen 0.0.0.0:10443 --app 127.0.0.1:9000 > envoy.yaml`;
 
 /** `carnet envoy bootstrap`. */
 export function envoyCommand(): Command {
@@ -71,25 +71,15 @@ export function envoyCommand(): Command {
     .option('--federated', 'peers may be of other trust domains that the entry federates with')
     .option(
       '--trust-domain <NAME>',
-      'trust domain of the peers',
+      'trust domain of the peers; or CARNET_TRUST_DOMAIN',
       process.env.CARNET_TRUST_DOMAIN ?? 'carnet.local',
     )
     .option('--listen <HOST:PORT>', 'take mTLS here', undefined)
     .option('--app <HOST:PORT>', 'the app behind --listen, in plain HTTP')
-    .addOption(
-      many(
-        '--allow <SPIFFE-ID>',
-        'peer allowed to call the app; repeatable (default: the whole trust domain)',
-      ),
-    )
+    .addOption(many('--allow <SPIFFE-ID>', 'peer allowed to call the app; repeatable'))
     .option('--egress-listen <HOST:PORT>', "take the app's own calls here, in plain HTTP")
     .option('--upstream <HOST:PORT>', "where --egress-listen's calls go, by mTLS")
-    .addOption(
-      many(
-        '--upstream-id <SPIFFE-ID>',
-        'who must answer there; repeatable (default: the whole trust domain)',
-      ),
-    )
+    .addOption(many('--upstream-id <SPIFFE-ID>', 'who must answer there; repeatable'))
     .option('--json', 'JSON instead of YAML')
     .addHelpText('after', EXAMPLE)
     .action((flags: Flags) => {
@@ -176,5 +166,5 @@ function pair(a: string, first: string | undefined, b: string, second: string | 
 function many(flags: string, help: string): Option {
   return new Option(flags, help)
     .argParser((value: string, all: readonly string[]) => [...all, value])
-    .default([], 'none');
+    .default([], 'the whole trust domain');
 }

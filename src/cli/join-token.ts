@@ -6,7 +6,7 @@ import { shortTime } from './times.ts';
 
 interface CreateFlags extends OperatorFlags {
   readonly node?: string;
-  readonly selector: readonly string[];
+  readonly selector?: readonly string[];
   readonly ttl?: string;
 }
 
@@ -27,7 +27,6 @@ function createCommand(terminal: Terminal): Command {
       '--selector <SELECTOR>',
       'node:key:value that entries can ask of the node; may be repeated',
       collect,
-      [],
     )
     .option('--ttl <DURATION>', 'how long it can be used (default: 10m)')
     .addHelpText(
@@ -37,7 +36,7 @@ function createCommand(terminal: Terminal): Command {
     .action(async (flags: CreateFlags) => {
       const { node, selector, ttl } = flags;
       const body = {
-        selectors: selector,
+        selectors: selector ?? [],
         ...(node === undefined ? {} : { node }),
         ...(ttl === undefined ? {} : { ttl }),
       };

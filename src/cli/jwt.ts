@@ -20,7 +20,7 @@ interface RotateFlags extends OperatorFlags {
 interface WorkloadFlags {
   readonly agentSocket?: string;
   readonly audience: readonly string[];
-  readonly identity: string;
+  readonly identity?: string;
   readonly json?: boolean;
 }
 
@@ -41,10 +41,8 @@ function fetchCommand(terminal: Terminal): Command {
   return new Command('fetch')
     .description("fetch a JWT-SVID of this process from the agent's socket, and print it")
     .addOption(agentSocketOption())
-    .requiredOption('--audience <NAME>', 'whom it is for; repeatable', (value, before?: readonly string[]) =>
-      collect(value, before ?? []),
-    )
-    .option('--identity <SPIFFE-ID>', 'which of several identities', '')
+    .requiredOption('--audience <NAME>', 'whom it is for; repeatable', collect)
+    .option('--identity <SPIFFE-ID>', 'which of several identities (default: the first; with --json all)')
     .option('--json', 'one JSON document a line for each identity')
     .addHelpText(
       'after',
@@ -52,7 +50,7 @@ function fetchCommand(terminal: Terminal): Command {
     )
     .action(async (flags: WorkloadFlags) => {
       const svids = await withClient(flags, (client) =>
-        client.fetchJwt(flags.audience, flags.identity, TIMEOUT_MS),
+        client.fetchJwt(flags.audience, flags.identity ?? '', TIMEOUT_MS),
       );
       if (flags.json === true)
         for (const { spiffeId, svid, hint } of svids)

@@ -35,7 +35,7 @@ export function clientOf(flags: OperatorFlags, { env }: Terminal): Client {
   );
 }
 
-/** For options that may be given several times. */
-export function collect(value: string, before: readonly string[]): string[] {
+/** For options that may be given several times, without a default: help would print an empty list. */
+export function collect(value: string, before: readonly string[] = []): string[] {
   return [...before, value];
 }

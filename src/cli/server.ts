@@ -12,7 +12,7 @@ export function serverCommand(): Command {
   addSettings(command, SERVER_SETTINGS);
   command.addHelpText(
     'after',
-    '\nEach setting is also CARNET_SOME_FLAG in the environment and some_flag in the --config file.',
+    '\nExamples:\n  $ carnet server\n  $ carnet server --trust-domain example.org --data-dir /var/lib/carnet --grpc-addr 0.0.0.0:8443\n\nEach setting is also CARNET_SOME_FLAG in the environment and some_flag in the --config file.',
   );
   return command.action(async () => {
     await serve(readServerConfig(flagsOf(command), process.env));
