@@ -10,7 +10,7 @@ export interface ExpectedChain {
   readonly identity: SpiffeId;
   /** SubjectPublicKeyInfo of our request, DER. */
   readonly spki: Uint8Array;
-  /** Trusted now, DER. */
+  /** Trusted now, DER. Not to be changed: what is trusted otherwise is another object. */
   readonly roots: readonly Uint8Array[];
   /** Milliseconds since the epoch. */
   readonly now: number;
@@ -28,23 +28,58 @@ export async function checkChain(
   chain: readonly Uint8Array[],
   expected: ExpectedChain,
 ): Promise<Certificate> {
-  const [leaf, ...issuers] = chain.length > MAX_CERTIFICATES ? [] : chain.map(parse);
-  if (leaf === undefined) throw refused(`it has ${chain.length} certificates, not 1 to ${MAX_CERTIFICATES}`);
+  const [first, ...issuers] = chain.length > MAX_CERTIFICATES ? [] : chain;
+  if (first === undefined) throw refused(`it has ${chain.length} certificates, not 1 to ${MAX_CERTIFICATES}`);
+  const leaf = parse(first);
   const uris = leaf.subjectAltName?.value.uris ?? [];
   if (uris.length !== 1 || uris[0] !== expected.identity)
     throw refused(`it is for ${uris.join(', ') || 'nobody'}, not for ${expected.identity}`);
   if (!equalBytes(leaf.spki, expected.spki)) throw refused('it is of another key than ours');
   if (leaf.basicConstraints?.value.ca === true) throw refused('it is of a CA');
-  let below = leaf;
-  for (const issuer of issuers) {
-    await checkLink(below, issuer, expected.now);
-    below = issuer;
-  }
-  await checkAnchor(below, expected);
+  const issuer = await trustedIssuer(issuers, expected);
+  if (issuer === null) await checkAnchor(leaf, expected);
+  else await checkLink(leaf, issuer, expected.now);
   return leaf;
 }
 
-async function checkAnchor(last: Certificate, { roots, now }: ExpectedChain): Promise<void> {
+/** CAs, lowest first, that lead to one of some roots. */
+interface TrustedIssuers {
+  readonly ders: readonly Uint8Array[];
+  readonly lowest: Certificate;
+  /** When the first of them ends, milliseconds since the epoch. */
+  readonly until: number;
+}
+
+/** Those seen last, by the roots: leaf after leaf comes with the same, of which this is half of the verification. */
+const lastSeen = new WeakMap<readonly Uint8Array[], TrustedIssuers>();
+
+/** The lowest of the CAs, once all are known to lead to a root; null of none. */
+async function trustedIssuer(
+  ders: readonly Uint8Array[],
+  expected: Pick<ExpectedChain, 'roots' | 'now'>,
+): Promise<Certificate | null> {
+  const { roots, now } = expected;
+  const known = lastSeen.get(roots);
+  if (known !== undefined && known.until > now && sameBytes(known.ders, ders)) return known.lowest;
+  const issuers = ders.map(parse);
+  const [lowest] = issuers;
+  const highest = issuers.at(-1);
+  if (lowest === undefined || highest === undefined) return null;
+  for (const [i, issuer] of issuers.slice(1).entries()) await checkLink(issuers[i] ?? lowest, issuer, now);
+  await checkAnchor(highest, expected);
+  const until = Math.min(...issuers.map(({ notAfter }) => notAfter.getTime()));
+  lastSeen.set(roots, { ders, lowest, until });
+  return lowest;
+}
+
+function sameBytes(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
+  return a.length === b.length && a.every((one, i) => equalBytes(one, b[i] ?? new Uint8Array()));
+}
+
+async function checkAnchor(
+  last: Certificate,
+  { roots, now }: Pick<ExpectedChain, 'roots' | 'now'>,
+): Promise<void> {
   const issuer = roots.map(parse).find((root) => mayHaveIssued(root, last));
   if (issuer === undefined) throw refused('no root that we trust has issued it');
   await checkLink(last, issuer, now);
