@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Command } from 'commander';
 import { CarnetError, errorCodeOf, isRetryable } from '../errors.ts';
-import { agentSocketOf, agentSocketOption } from './agent-socket.ts';
+import { advisedOf, agentSocketOf, agentSocketOption } from './agent-socket.ts';
 import { LatestDelivery } from './deliver-latest.ts';
 import { describeIdentity, type Identity, type IdentityDescription, identityOf } from './identity.ts';
 import { writeIdentity } from './write-identity.ts';
@@ -53,13 +53,18 @@ export function fetchCommand(): Command {
         );
       if (flags.run !== undefined && flags.run.trim() === '')
         throw new CarnetError('config_invalid', '--run: the command is empty');
-      if (flags.watch === true) await watch(flags, timeoutSeconds * 1000);
-      else {
-        const identity = await fetchOnce(flags, timeoutSeconds * 1000);
-        await store(identity, flags);
-        await announce(identity, flags);
+      try {
+        await (flags.watch === true ? watch : show)(flags, timeoutSeconds * 1000);
+      } catch (error) {
+        throw advisedOf(error, resolve(agentSocketOf(flags)));
       }
     });
+}
+
+async function show(flags: Flags, timeoutMs: number): Promise<void> {
+  const identity = await fetchOnce(flags, timeoutMs);
+  await store(identity, flags);
+  await announce(identity, flags);
 }
 
 /** One answer, which the agent may hold back for a few seconds; with `--wait` as many tries as there is time for. */

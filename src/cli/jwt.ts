@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import { Command } from 'commander';
 import type { JwtKeyBody } from '../api/jwt-keys.ts';
 import type { RotationBody } from '../api/rotations.ts';
-import { agentSocketOf, agentSocketOption } from './agent-socket.ts';
+import { advisedOf, agentSocketOf, agentSocketOption } from './agent-socket.ts';
 import { confirm } from './confirm.ts';
 import { clientOf, collect, type OperatorFlags, operatorCommand } from './operator.ts';
 import { PROCESS_TERMINAL, Table, type Terminal, writeJson, writeLine } from './output.ts';
@@ -137,9 +137,12 @@ async function withClient<T>(
   work: (client: import('../workload-api/client.ts').WorkloadClient) => Promise<T>,
 ): Promise<T> {
   const { WorkloadClient } = await import('../workload-api/client.ts');
-  const client = new WorkloadClient(resolve(agentSocketOf(flags)));
+  const socket = resolve(agentSocketOf(flags));
+  const client = new WorkloadClient(socket);
   try {
     return await work(client);
+  } catch (error) {
+    throw advisedOf(error, socket);
   } finally {
     client.close();
   }

@@ -33,7 +33,16 @@ const CODE_OF_STATUS: Partial<Record<status, ErrorCode>> = {
 export function carnetErrorOf(error: ServiceError): CarnetError {
   const said = String(error.metadata?.get(CODE_KEY)[0] ?? '');
   const code = isErrorCode(said) ? said : (CODE_OF_STATUS[error.code] ?? 'internal');
-  return new CarnetError(code, error.details, { cause: error });
+  return new CarnetError(code, detailsOf(error), { cause: error });
+}
+
+/** What grpc-js puts around the reason why there is no connection. */
+const NO_CONNECTION =
+  /^No connection established\. Last error: (?:[A-Za-z]*Error: )?(.*)\. Resolution note: .*$/s;
+
+/** The words of an error; of a connection that could not be made, why. */
+export function detailsOf({ details }: Pick<ServiceError, 'details'>): string {
+  return NO_CONNECTION.exec(details)?.[1] ?? details;
 }
 
 /** How long the server asks to wait before the next try, in milliseconds; null where it doesn't say. */

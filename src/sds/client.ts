@@ -3,6 +3,7 @@ import { CarnetError } from '../errors.ts';
 import { Secret } from '../gen/envoy/extensions/transport_sockets/tls/v3/secret.ts';
 import type { DiscoveryRequest, DiscoveryResponse } from '../gen/envoy/service/discovery/v3/discovery.ts';
 import { SecretDiscoveryServiceService as service } from '../gen/envoy/service/secret/v3/sds.ts';
+import { detailsOf } from '../grpc/error-code.ts';
 import { SECRET_TYPE } from './encode.ts';
 
 const CHANNEL_OPTIONS: ChannelOptions = {
@@ -98,7 +99,7 @@ function errorOf(error: ServiceError): CarnetError {
   const options = { cause: error };
   switch (error.code) {
     case status.UNAVAILABLE:
-      return new CarnetError('unavailable', error.details, options);
+      return new CarnetError('unavailable', detailsOf(error), options);
     case status.DEADLINE_EXCEEDED:
       return new CarnetError(
         'timeout',
