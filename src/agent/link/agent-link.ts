@@ -269,7 +269,8 @@ export class AgentLink {
 
   #hello(): Hello {
     const { version, health } = this.#options;
-    return { version, runId: this.#runId, soonestEndMs: health().soonestEndMs };
+    const bundleSequence = this.#held?.bundle.sequence ?? 0;
+    return { version, runId: this.#runId, soonestEndMs: health().soonestEndMs, bundleSequence };
   }
 
   /** The first failure in a row is worth a line, then each doubling. */
@@ -281,7 +282,7 @@ export class AgentLink {
     const why = code === 'internal' ? { err: error } : { code, reason: this.#problem };
     this.#options.log.warn(
       { server: formatAddress(server), failures, ...why },
-      'no server: what was issued is served, and nothing is renewed',
+      'no server, and it is tried again; what was issued is served, and nothing is renewed',
     );
   }
 }

@@ -60,7 +60,9 @@ function refusalOf(der: Uint8Array, { trustDomain, crls }: ServerTrust): Error |
   const { subjectAltName, serial } = parseCertificate(der);
   const uris = subjectAltName?.value.uris ?? [];
   if (uris.length !== 1 || uris[0] !== serverIdOf(trustDomain))
-    return untrusted(`it is ${uris.join(', ') || 'nobody'}, not ${serverIdOf(trustDomain)}`);
+    return untrusted(
+      `it is ${uris.join(', ') || 'nobody'}, not ${serverIdOf(trustDomain)}; see --trust-domain`,
+    );
   const revoked = crls.some((crl) =>
     parseCrl(crl).entries.some((entry) => entry.serial === serialHex(serial)),
   );

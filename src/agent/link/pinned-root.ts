@@ -27,6 +27,9 @@ export async function fetchPinnedRoot(
   return root;
 }
 
+/** As a server's REST interface answers. */
+const NO_TLS = "it speaks no TLS: --server-addr must be a server's --grpc-addr, not its --http-addr";
+
 function shownBy(host: string, port: number): Promise<Uint8Array[]> {
   return new Promise((resolve, reject) => {
     const socket = connect({
@@ -47,7 +50,9 @@ function shownBy(host: string, port: number): Promise<Uint8Array[]> {
       socket.destroy();
     });
     socket.once('timeout', () => fail(`no handshake within ${TIMEOUT_MS / 1000} s`));
-    socket.once('error', (error) => fail(error.message));
+    socket.once('error', ({ code, message }: NodeJS.ErrnoException) =>
+      fail(code === 'ERR_SSL_WRONG_VERSION_NUMBER' ? NO_TLS : message),
+    );
     socket.once('close', () => fail('the connection was closed'));
   });
 }
