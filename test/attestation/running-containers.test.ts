@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { RunningContainers } from '../../src/attestation/running-containers.ts';
+import { writableHierarchies } from '../support/cgroups.ts';
 import { until } from '../support/until.ts';
 import { type ProcFiles, ProcTree } from './proc-tree.ts';
 
@@ -115,20 +116,3 @@ test('a real container ends with its processes, while its cgroup is still there'
   }
   t.pass();
 });
-
-/** Where we may make cgroups, v1 and v2, on a machine of which we see all processes. */
-function writableHierarchies(): string[] {
-  if (!new RunningContainers('/proc').hasEnded('0'.repeat(64))) return [];
-  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
-  return mounts.flatMap((line) => {
-    const [, path = '', type, options = ''] = line.split(' ');
-    // A new cpuset takes no process before it is given processors.
-    if (!/^cgroup2?$/.test(type ?? '') || /\bcpuset\b/.test(options)) return [];
-    try {
-      accessSync(path, constants.W_OK);
-      return [path];
-    } catch {
-      return [];
-    }
-  });
-}
