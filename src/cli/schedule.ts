@@ -2,6 +2,7 @@ import { schedule, setLogger } from 'node-cron';
 import { pruneConsumers } from '../db/consumers.ts';
 import type { Database } from '../db/database.ts';
 import { ensurePartitions } from '../db/partitions.ts';
+import { keepServerNode } from '../db/server-nodes.ts';
 import { pruneTokenUses } from '../db/token-uses.ts';
 import { isRetryable } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -18,6 +19,8 @@ export interface UpkeepOptions {
   readonly authorities: Authorities;
   readonly database: Database;
   readonly log: Logger;
+  /** Whose agent this server is itself; null for none. */
+  readonly ownNode: string | null;
   readonly rotationSchedules: Readonly<Record<Rotation['kind'], RotationSchedule>>;
 }
 
@@ -25,12 +28,13 @@ export interface UpkeepOptions {
 const AUTHORITIES = '* * * * * *';
 const LATENESS = '*/5 * * * * *';
 const PARTITIONS = '17 3 * * *';
+const OWN_NODE = '27 3 * * *';
 const FLEET = '30 * * * * *';
 const TOKEN_USES = '45 * * * * *';
 
 /** Wakes what is to be done by the clock. Every replica wakes; Postgres decides who acts. */
 export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
-  const { log, database } = options;
+  const { log, database, ownNode } = options;
   setLogger(cronLog(log));
   const lateness = new LatenessLog(log);
   const tasks = [
@@ -47,6 +51,9 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
     schedule(TOKEN_USES, () => quietly(log, 'token uses', () => pruneTokenUses(database)), {
       noOverlap: true,
     }),
+    ...(ownNode === null
+      ? []
+      : [schedule(OWN_NODE, () => quietly(log, 'own node', () => keepServerNode(database, ownNode)))]),
     schedule(PARTITIONS, () => quietly(log, 'partitions', () => ensurePartitions(database)), {
       noOverlap: true,
     }),

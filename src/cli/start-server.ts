@@ -31,6 +31,7 @@ import { migrate } from '../db/migrate.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { DatabaseProbe } from '../db/probe.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
+import { freeServerNode, keepServerNode } from '../db/server-nodes.ts';
 import { PostgresTokenUses } from '../db/token-uses.ts';
 import { PostgresTokenStore } from '../db/tokens.ts';
 import { CarnetError, isRetryable } from '../errors.ts';
@@ -265,6 +266,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       authorities,
       database,
       log,
+      ownNode: config.noAgent ? null : (config.nodeName ?? hostname()),
       rotationSchedules: {
         root: config.rootRotation,
         issuing: config.issuingCaRotation,
@@ -272,6 +274,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       },
     }),
   );
+  await (config.noAgent ? freeServerNode : keepServerNode)(database, config.nodeName ?? hostname());
   const issue = createIssue({
     activeAuthority: () => authorities.active(),
     recorder,

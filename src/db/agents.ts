@@ -14,6 +14,7 @@ import { bundleSentAt } from './consumers.ts';
 import type { Database, Queryable } from './database.ts';
 import { notify } from './listen.ts';
 import { insertEvents } from './operator-events.ts';
+import { isServerNode } from './server-nodes.ts';
 
 /** Ours: of one attestation; a process that comes back after so many others have taken its place goes unnoticed. */
 const MAX_PAST_RUNS = 32;
@@ -43,6 +44,7 @@ export class PostgresAgentStore implements AgentStore {
 
   attested(method: string, node: AttestedNode, { serial, expiresAt }: AgentCredential): Promise<void> {
     return this.#database.transact(async (tx) => {
+      if (await isServerNode(tx, node.name)) throw ofServer(node.name);
       const [taken] = await tx.query<{ attestation: number }>(
         `INSERT INTO agent (node, method, selectors, evidence, attestation, serial, attested_serial, expires_at)
          VALUES ($1, $2, $3, $4, 1, decode($5, 'hex'), decode($5, 'hex'), $6)
@@ -188,6 +190,10 @@ export class PostgresAgentStore implements AgentStore {
 
 /** What is answered to an honest agent, or how it shows that there is a copy of it. */
 type Judgement<T> = { readonly fair: T } | { readonly copied: string };
+
+function ofServer(node: string): CarnetError {
+  return new CarnetError('conflict', `a server is the agent of ${node} itself: give the node another name`);
+}
 
 /**
  * Why an attestation by `method` does not take the agent's place. Who answers for one method may name nodes as he likes,

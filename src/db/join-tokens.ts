@@ -2,6 +2,7 @@ import type { JoinTokenRecord, JoinTokenStore, NewJoinToken } from '../agent/ser
 import { CarnetError } from '../errors.ts';
 import type { Database, Queryable } from './database.ts';
 import { insertEvents } from './operator-events.ts';
+import { isServerNode } from './server-nodes.ts';
 
 interface JoinTokenRow {
   readonly id: string;
@@ -32,7 +33,7 @@ export class PostgresJoinTokenStore implements JoinTokenStore {
   create({ id, sha256, node, selectors, expiresAt }: NewJoinToken, actor: string): Promise<JoinTokenRecord> {
     return this.#database.transact(async (tx) => {
       await checkRoom(tx);
-      if (node !== null) await checkNotBanned(tx, node);
+      if (node !== null) await checkMayJoin(tx, node);
       const [row] = await tx.query<JoinTokenRow>(
         `INSERT INTO join_token (id, sha256, node, selectors, expires_at, actor)
          VALUES ($1, $2, $3, $4, $5, $6) RETURNING ${COLUMNS}`,
@@ -120,7 +121,9 @@ async function checkRoom(tx: Queryable): Promise<void> {
     );
 }
 
-async function checkNotBanned(tx: Queryable, node: string): Promise<void> {
+async function checkMayJoin(tx: Queryable, node: string): Promise<void> {
+  if (await isServerNode(tx, node))
+    throw new CarnetError('conflict', `a server is the agent of ${node} itself: give the node another name`);
   const banned = await tx.query('SELECT FROM agent WHERE node = $1 AND banned_at IS NOT NULL', [node]);
   if (banned.length > 0)
     throw new CarnetError(

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import test from 'ava';
-import { createWorld, join, TestAgent, type World } from '../agent/server/world.ts';
+import { freeServerNode, keepServerNode } from '../../src/db/server-nodes.ts';
+import { attest, createWorld, join, payloadOf, TestAgent, type World } from '../agent/server/world.ts';
 
 const world = await createWorld();
 const replica = await world.replica();
@@ -50,6 +51,18 @@ test('a certificate of an earlier attestation that was renewed during the later 
   );
   await t.throwsAsync(world.agents.presented('surge', renewal), { code: 'agent_unknown' });
   t.is((await world.agents.list()).find(({ node }) => node === 'surge')?.ban, null);
+});
+
+test("a server's own node is nobody else's at any server, also while it is away", async (t) => {
+  const { text } = await world.token('server-2');
+  await keepServerNode(world.database, 'server-2');
+  await t.throwsAsync(attest(replica, { payload: payloadOf(text) }), { code: 'conflict' });
+  await t.throwsAsync(world.token('server-2'), { code: 'conflict' }, 'and no token is made for it');
+  await world.database.query("UPDATE lease SET expires_at = now() WHERE name LIKE '%server-2'");
+  await t.notThrowsAsync(join(world, replica, 'server-2'), 'a month after it was there');
+  await keepServerNode(world.database, 'server-2');
+  await freeServerNode(world.database, 'server-2');
+  await t.notThrowsAsync(join(world, replica, 'server-2'), 'it runs there without an agent now');
 });
 
 test('a node is taken from its method by an operator only, not by whoever answers for another', async (t) => {

@@ -73,7 +73,7 @@ export interface AgentStore {
   /**
    * Takes up a node that was just attested: what its agent was given before counts no more. Throws `agent_banned`;
    * `attestation_failed` for a node that another method attested, unless this one is the join token; `conflict` where a
-   * certificate that was recorded later took the place already.
+   * certificate that was recorded later took the place already, and for a node that a server runs on.
    */
   attested(method: string, node: AttestedNode, credential: AgentCredential): Promise<void>;
   /**

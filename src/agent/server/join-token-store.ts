@@ -24,7 +24,7 @@ export interface NewJoinToken {
 
 /** The join tokens, by their hashes. Each change is on record as an operator's event. */
 export interface JoinTokenStore {
-  /** Throws `conflict` for a node whose agent is banned, and past the limit on usable tokens. */
+  /** Throws `conflict` for a node whose agent is banned or that a server runs on, and past the limit on usable tokens. */
   create(token: NewJoinToken, actor: string): Promise<JoinTokenRecord>;
   /** By time of making; those that can't be used any more for a month. */
   list(): Promise<JoinTokenRecord[]>;
