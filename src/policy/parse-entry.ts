@@ -5,6 +5,7 @@ import { parseTrustDomain, type TrustDomain } from '../identity/spiffe-id.ts';
 import { dnsNameFault } from './dns-name.ts';
 import type { EntryInput } from './entry-store.ts';
 import { parseIdTemplate } from './id-template.ts';
+import { selectorFault } from './selector-fault.ts';
 
 const FIELDS = ['id', 'spiffe_id', 'selectors', 'dns_names', 'ttl', 'hint', 'federates_with'] as const;
 const ID = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/;
@@ -57,6 +58,10 @@ function parseSelectors(value: unknown): EntryInput['selectors'] {
   if (texts.length === 0)
     throw invalid('selectors is empty: an entry without selectors would match every caller');
   const selectors = texts.map((text, i) => within(`selectors[${i}]`, () => parseSelector(text)));
+  selectors.forEach((selector, i) => {
+    const fault = selectorFault(selector);
+    if (fault !== undefined) throw invalid(`selectors[${i}] ${quoted(selector)}: ${fault}`);
+  });
   return [...new Set(selectors)].sort();
 }
 
