@@ -129,18 +129,30 @@ function write(
   found.write([...selectors, ...nodeSelectors].map((selector) => [selector, sourceOf(selector)]));
   writeLine(terminal, '');
   if (decisions === null) note(terminal, `entries were not compared: ${printable(problem ?? '')}`);
-  else writeDecisions(terminal, decisions);
+  else writeDecisions(terminal, decisions, nodeSelectors.length > 0);
 }
 
-function writeDecisions(terminal: Terminal, decisions: readonly Decision[]): void {
+function writeDecisions(terminal: Terminal, decisions: readonly Decision[], nodeIsKnown: boolean): void {
   const table = new Table(terminal, ['ENTRY', 'SPIFFE ID', 'OUTCOME']);
+  const first = defaultOf(decisions, nodeIsKnown);
   table.write(
     decisions.map((decision) => [
       decision.entry.id,
       'spiffeId' in decision ? decision.spiffeId : decision.entry.spiffeId,
-      decision.outcome === 'granted' ? 'granted' : (reasonOf(decision) ?? ''),
+      reasonOf(decision) ?? (decision === first ? 'granted, as its default' : 'granted'),
     ]),
   );
   if (!decisions.some(({ outcome }) => outcome === 'granted'))
     writeLine(terminal, coloured(terminal, 'yellow', 'no entry grants it an identity'));
+}
+
+/** What a caller's SDS `default` is; undefined where nothing is, or that depends on a node that isn't known here. */
+function defaultOf(decisions: readonly Decision[], nodeIsKnown: boolean): Decision | undefined {
+  return decisions.find(
+    (decision) =>
+      decision.outcome === 'granted' ||
+      (!nodeIsKnown &&
+        decision.outcome === 'selectors_missing' &&
+        decision.missing.every((selector) => selector.startsWith('node:'))),
+  );
 }

@@ -31,6 +31,18 @@ test('attest shows every selector of a process, whose word each is, and what the
   ]);
 });
 
+test('attest names the entry that is the default, where that does not depend on a node', async (t) => {
+  const { env, api } = await startOperator(t);
+  const entries = [
+    { id: 'a', spiffe_id: '/a', selectors: [`unix:uid:${UID}`] },
+    { id: 'b', spiffe_id: '/b', selectors: [`unix:uid:${UID}`] },
+  ];
+  await call(api, 'POST', '/v1/entries:apply', { body: { entries } });
+  const { stdout } = await runCommand(attestCommand, OWN, { env });
+  t.regex(stdout, /^a +spiffe:\/\/carnet\.local\/a +granted, as its default$/m);
+  t.regex(stdout, /^b +spiffe:\/\/carnet\.local\/b +granted$/m);
+});
+
 test('attest --json is one document, with the evidence as it would be recorded', async (t) => {
   const { env, api } = await startOperator(t);
   const entries = [{ id: 'own', spiffe_id: '/own', selectors: [`unix:uid:${UID}`] }];
