@@ -23,6 +23,7 @@ import type { MintJwt } from '../ca/jwt-request.ts';
 import { AGENT, type LeafProfile, SERVER } from '../ca/profile.ts';
 import type { Clock } from '../clock.ts';
 import type { ServerConfig } from '../config.ts';
+import { PostgresAuthorityStore } from '../db/authorities.ts';
 import { PostgresFleetStore } from '../db/consumers.ts';
 import type { Database } from '../db/database.ts';
 import type { Topic } from '../db/listen.ts';
@@ -34,6 +35,7 @@ import type { Metrics } from '../metrics.ts';
 import type { EntryIndex } from '../policy/entry-index.ts';
 import type { Denial } from '../revocation/denial.ts';
 import type { Authorities } from '../rotation/authorities.ts';
+import { LaterBundles } from '../rotation/later-bundles.ts';
 import type { Address } from '../setting-values.ts';
 import { countedIssue } from './measure.ts';
 import { refuseDenied } from './refuse-denied.ts';
@@ -159,6 +161,7 @@ function addServices(options: LinkOptions, { listener, directory, sessions }: Li
     directory,
     sessions,
     refusals,
+    onHeld: laterBundles(options),
     counted: (open, waiting) => {
       metrics.agentSessions.set(open);
       metrics.agentsWaiting.set(waiting);
@@ -188,6 +191,24 @@ function addServices(options: LinkOptions, { listener, directory, sessions }: Li
     clock,
   });
   return sessionService;
+}
+
+/** Tells of agents that hold later bundles than this server: what the database has is published above them. */
+function laterBundles({ database, authorities, clock, log }: LinkOptions) {
+  const bundles = new LaterBundles({
+    store: new PostgresAuthorityStore(database),
+    clock,
+    onPublished: (sequence) =>
+      log.warn(
+        { sequence },
+        'an agent held a later bundle than the database: what counts now is published above it',
+      ),
+  });
+  return (node: string, sequence: number): void => {
+    bundles
+      .heard(node, sequence, authorities.bundle().sequence)
+      .catch((error: unknown) => log.warn({ err: error }, 'a later bundle could not be looked into'));
+  };
 }
 
 function createIdentity(

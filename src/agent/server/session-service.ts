@@ -28,6 +28,8 @@ export interface SessionServiceOptions {
   readonly refusals: LinkRefusals;
   /** How many sessions are open, and how many agents wait. */
   readonly counted: (open: number, waiting: number) => void;
+  /** An agent that begins a session holds the bundle of this number; 0: none. */
+  readonly onHeld: (node: string, bundleSequence: number) => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -133,6 +135,7 @@ export class SessionService {
     this.#closing.signal.throwIfAborted();
     const session = new Session(id, agent, call);
     sessions.add(session);
+    this.#options.onHeld(agent.node, hello.bundleSequence);
     return session;
   }
 

@@ -313,7 +313,10 @@ export class TestAgent {
       this.#wake();
     });
     stream.write({
-      message: { $case: 'hello', value: { version: '1', runId: RUN, soonestEndMs: 0, ...hello } },
+      message: {
+        $case: 'hello',
+        value: { version: '1', runId: RUN, soonestEndMs: 0, bundleSequence: 0, ...hello },
+      },
     });
     return this.next();
   }

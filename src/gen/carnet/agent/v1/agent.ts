@@ -63,6 +63,8 @@ export interface Hello {
   runId: Uint8Array;
   /** When the first certificate that this agent serves ends, Unix milliseconds; 0: none. The nearest end goes first. */
   soonestEndMs: number;
+  /** Of the trust bundle that the agent holds; 0: none. One later than the servers' is from before a restore. */
+  bundleSequence: number;
 }
 
 export interface Health {
@@ -596,7 +598,7 @@ export const SessionRequest: MessageFns<SessionRequest> = {
 };
 
 function createBaseHello(): Hello {
-  return { version: "", runId: new Uint8Array(0), soonestEndMs: 0 };
+  return { version: "", runId: new Uint8Array(0), soonestEndMs: 0, bundleSequence: 0 };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -609,6 +611,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.soonestEndMs !== 0) {
       writer.uint32(24).int64(message.soonestEndMs);
+    }
+    if (message.bundleSequence !== 0) {
+      writer.uint32(32).uint64(message.bundleSequence);
     }
     return writer;
   },
@@ -648,6 +653,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.soonestEndMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bundleSequence = longToNumber(reader.uint64());
             continue;
           }
         }
