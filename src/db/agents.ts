@@ -16,8 +16,11 @@ import { notify } from './listen.ts';
 import { insertEvents } from './operator-events.ts';
 import { isServerNode } from './server-nodes.ts';
 
-/** Ours: of one attestation; a process that comes back after so many others have taken its place goes unnoticed. */
-const MAX_PAST_RUNS = 32;
+/**
+ * Ours: of one attestation; a process that comes back after so many others have taken its place goes unnoticed. A copy that
+ * wants to push its original out takes half an hour at the rate that sessions of one agent have.
+ */
+const MAX_PAST_RUNS = 1024;
 /**
  * An agent verifies servers by the bundle that it was sent, and acknowledges nothing: in rotations it counts like a
  * consumer that was sent this bundle then, for as long as it may come back.
@@ -114,7 +117,8 @@ export class PostgresAgentStore implements AgentStore {
   }
 
   async seen(agents: readonly SeenAgent[]): Promise<void> {
-    const said = JSON.stringify(agents);
+    // Of an agent that began anew a moment ago there are two: a row can't be written twice, and the later one counts.
+    const said = JSON.stringify([...new Map(agents.map((agent) => [agent.node, agent])).values()]);
     await this.#database.query(
       `UPDATE agent SET last_seen_at = statement_timestamp(), health = coalesce(said.health, agent.health)
        FROM json_to_recordset($1) AS said (node text, health jsonb)

@@ -1,5 +1,6 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import test from 'ava';
+import { listConsumers } from '../../src/db/consumers.ts';
 import { freeServerNode, keepServerNode } from '../../src/db/server-nodes.ts';
 import { attest, createWorld, join, payloadOf, TestAgent, type World } from '../agent/server/world.ts';
 
@@ -51,6 +52,27 @@ test('a certificate of an earlier attestation that was renewed during the later 
   );
   await t.throwsAsync(world.agents.presented('surge', renewal), { code: 'agent_unknown' });
   t.is((await world.agents.list()).find(({ node }) => node === 'surge')?.ban, null);
+});
+
+test('a copy that takes the place of the agent again and again, each time as another run, is noticed', async (t) => {
+  await join(world, replica, 'copied');
+  const begin = (runId: Uint8Array) =>
+    world.agents.sessionBegan('copied', { id: randomUUID(), runId, version: '1' });
+  const original = randomBytes(16);
+  await begin(original);
+  for (let i = 0; i < 100; i++) await begin(randomBytes(16));
+  await t.throwsAsync(begin(original), { code: 'agent_copied' });
+});
+
+test('an agent that is told of twice at once keeps no other from being told of', async (t) => {
+  for (const node of ['twice', 'once']) {
+    await join(world, replica, node);
+    await world.agents.sessionBegan(node, { id: randomUUID(), runId: randomBytes(16), version: '1' });
+  }
+  const { x509Sequence = 0 } = replica.authorities.bundle();
+  const seen = (node: string) => ({ node, health: null, bundleSequence: x509Sequence });
+  await world.agents.seen([seen('twice'), seen('once'), seen('twice')]);
+  for (const node of ['twice', 'once']) t.is((await listConsumers(world.database, node)).length, 1, node);
 });
 
 test("a server's own node is nobody else's at any server, also while it is away", async (t) => {
