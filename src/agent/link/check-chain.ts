@@ -2,7 +2,7 @@ import { CarnetError, errorCodeOf } from '../../errors.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
 import { equalBytes } from '../../x509/bytes.ts';
 import { type Certificate, parseCertificate } from '../../x509/certificate.ts';
-import { parsePublicKey } from '../../x509/public-key.ts';
+import { type PublicKey, parsePublicKey } from '../../x509/public-key.ts';
 import { findSignatureAlgorithm, verifySignature } from '../../x509/signature-algorithm.ts';
 
 /** What a certificate that we asked for has to be. */
@@ -38,36 +38,42 @@ export async function checkChain(
   if (leaf.basicConstraints?.value.ca === true) throw refused('it is of a CA');
   const issuer = await trustedIssuer(issuers, expected);
   if (issuer === null) await checkAnchor(leaf, expected);
-  else await checkLink(leaf, issuer, expected.now);
+  else await checkLink(leaf, issuer.certificate, expected.now, issuer.key);
   return leaf;
+}
+
+interface Issuer {
+  readonly certificate: Certificate;
+  readonly key: PublicKey;
 }
 
 /** CAs, lowest first, that lead to one of some roots. */
 interface TrustedIssuers {
   readonly ders: readonly Uint8Array[];
-  readonly lowest: Certificate;
+  readonly lowest: Issuer;
   /** When the first of them ends, milliseconds since the epoch. */
   readonly until: number;
 }
 
-/** Those seen last, by the roots: leaf after leaf comes with the same, of which this is half of the verification. */
+/** Those seen last, by the roots: leaf after leaf comes with the same, of which this is most of the verification. */
 const lastSeen = new WeakMap<readonly Uint8Array[], TrustedIssuers>();
 
 /** The lowest of the CAs, once all are known to lead to a root; null of none. */
 async function trustedIssuer(
   ders: readonly Uint8Array[],
   expected: Pick<ExpectedChain, 'roots' | 'now'>,
-): Promise<Certificate | null> {
+): Promise<Issuer | null> {
   const { roots, now } = expected;
   const known = lastSeen.get(roots);
   if (known !== undefined && known.until > now && sameBytes(known.ders, ders)) return known.lowest;
   const issuers = ders.map(parse);
-  const [lowest] = issuers;
+  const [first] = issuers;
   const highest = issuers.at(-1);
-  if (lowest === undefined || highest === undefined) return null;
-  for (const [i, issuer] of issuers.slice(1).entries()) await checkLink(issuers[i] ?? lowest, issuer, now);
+  if (first === undefined || highest === undefined) return null;
+  for (const [i, issuer] of issuers.slice(1).entries()) await checkLink(issuers[i] ?? first, issuer, now);
   await checkAnchor(highest, expected);
   const until = Math.min(...issuers.map(({ notAfter }) => notAfter.getTime()));
+  const lowest = { certificate: first, key: parsePublicKey(first.spki) };
   lastSeen.set(roots, { ders, lowest, until });
   return lowest;
 }
@@ -91,17 +97,21 @@ function mayHaveIssued(issuer: Certificate, certificate: Certificate): boolean {
   return wanted === undefined || has === undefined || equalBytes(wanted, has);
 }
 
-async function checkLink(certificate: Certificate, issuer: Certificate, now: number): Promise<void> {
+async function checkLink(
+  certificate: Certificate,
+  issuer: Certificate,
+  now: number,
+  key = parsePublicKey(issuer.spki),
+): Promise<void> {
   if (certificate.notAfter.getTime() <= now) throw refused('a certificate in it has ended');
   if (!equalBytes(certificate.issuer, issuer.subject)) throw refused('its certificates are in no order');
   if (issuer.basicConstraints?.value.ca !== true) throw refused('it is issued by no CA');
-  if (!(await isSignedBy(certificate, issuer))) throw refused("a signature in it is not its issuer's");
+  if (!(await isSignedBy(certificate, key))) throw refused("a signature in it is not its issuer's");
 }
 
-async function isSignedBy(certificate: Certificate, issuer: Certificate): Promise<boolean> {
+async function isSignedBy(certificate: Certificate, key: PublicKey): Promise<boolean> {
   const algorithm = findSignatureAlgorithm(certificate.outerSignatureAlgorithm);
   if (algorithm === undefined) return false;
-  const key = parsePublicKey(issuer.spki);
   return verifySignature(algorithm, key, certificate.tbs, certificate.signature);
 }
 
