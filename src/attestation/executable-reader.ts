@@ -18,8 +18,11 @@ interface Job extends PromiseWithResolvers<Executable> {
 const MAX_WAITING = 16_384;
 /** Threads that hang in a file system and can't be stopped: past this, nothing more is read. */
 const MAX_HUNG_THREADS = 4;
-/** A thread takes some 13 MiB, and a node at rest needs none. */
-const IDLE_MS = 10_000;
+/**
+ * A thread takes some 13 MiB, and a node at rest needs none. But its start takes longer than all else that a workload's
+ * first certificate takes together: not one in each minute that a container comes.
+ */
+const IDLE_MS = 600_000;
 /** In the sources `.ts`, in the built package `.js`. */
 const THREAD = new URL(`./executable-thread${extname(import.meta.url)}`, import.meta.url);
 /** Ours, in MiB: the thread holds a buffer, which isn't on the heap, and the cache of hashes. */
