@@ -4,6 +4,7 @@ import { systemClock } from '../clock.ts';
 import { createLogger } from '../log.ts';
 import { addSettings, flagsOf } from '../settings.ts';
 import { runUntilInterrupted } from './interrupt.ts';
+import { keepYoungGenerationSmall } from './young-generation.ts';
 
 const EXAMPLE = `
 Examples:
@@ -22,6 +23,7 @@ export function agentCommand(): Command {
   addSettings(command, AGENT_SETTINGS);
   command.addHelpText('after', EXAMPLE);
   return command.action(async () => {
+    keepYoungGenerationSmall();
     const flags = flagsOf(command);
     const config = readAgentConfig(flags, process.env);
     const cacheKeyText = process.env.CARNET_CACHE_KEY;
