@@ -32,7 +32,7 @@ export function createFederation(
       'invalid_argument',
       endpoint === null
         ? `${trustDomain} has neither an endpoint nor a bundle: give one of them`
-        : `the endpoint of ${trustDomain} is authenticated by a bundle: give the one that it has now`,
+        : `the endpoint of ${trustDomain} is authenticated by a bundle: give the one that it has now (--bundle FILE)`,
     );
   const bundle = input.bundle === null ? null : acceptBundle(input.bundle, trustDomain, own, null);
   return store.create({ trustDomain, endpoint, bundle }, actor);

@@ -140,9 +140,13 @@ export class Listener {
     this.#tls.once('error', (error: NodeJS.ErrnoException) => {
       const why = error.code === 'EADDRINUSE' ? 'something listens there already' : String(error.code);
       reject(
-        new CarnetError('config_invalid', `--grpc-addr ${host}:${port} can't be had: ${why}; give another`, {
-          cause: error,
-        }),
+        new CarnetError(
+          'config_invalid',
+          `--grpc-addr ${host}:${port} can't be had: ${why}; give another, or off where no other node has an agent`,
+          {
+            cause: error,
+          },
+        ),
       );
     });
     this.#tls.listen(port, host, resolve);
