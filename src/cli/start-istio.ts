@@ -1,12 +1,14 @@
 import type { Listener } from '../agent/server/listener.ts';
 import { boundByReview } from '../attestation/node/bound-token.ts';
 import type { Issue } from '../ca/issue-request.ts';
+import type { Clock } from '../clock.ts';
 import type { ServerConfig } from '../config.ts';
 import { noteHandedOut } from '../db/consumers.ts';
 import type { Database } from '../db/database.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { CertificateAuthorityOptions } from '../istio/create-certificate.ts';
 import { addIstioCertificateService } from '../istio/server.ts';
+import { Shares } from '../istio/shares.ts';
 import { openAccess } from '../kubernetes/access.ts';
 import { KubernetesClient } from '../kubernetes/client.ts';
 import { createTokenBearers } from '../kubernetes/token-bearers.ts';
@@ -20,6 +22,7 @@ export interface IstioOptions {
   readonly grantsOf: CertificateAuthorityOptions['grantsOf'];
   readonly issue: Issue;
   readonly bundle: () => TrustBundle;
+  readonly clock: Clock;
   readonly log: Logger;
 }
 
@@ -32,7 +35,13 @@ const AGENT = 'istio';
  * Serves Istio's certificate service on `--grpc-addr`. Null without `--istio`. Throws `config_invalid` where the
  * cluster's access can't be read.
  */
-export function startIstio({ config, database, listener, ...options }: IstioOptions): Disposable | null {
+export function startIstio({
+  config,
+  database,
+  listener,
+  clock,
+  ...options
+}: IstioOptions): Disposable | null {
   const { istio, kubernetes, istioAudience, trustDomain } = config;
   if (!istio || kubernetes === null) return null;
   const client = new KubernetesClient(openAccess(kubernetes, process.env), Math.random);
@@ -46,6 +55,7 @@ export function startIstio({ config, database, listener, ...options }: IstioOpti
       noteHandedOut(database, AGENT, { ...holder, identity, sequence, notAfter }),
     trustDomain,
     nodeAgents: new Set(config.istioNodeAgents),
+    shares: new Shares(clock),
     defaultTtlSeconds: config.leafTtl,
     maxCalls: MAX_CALLS,
   });

@@ -351,6 +351,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       grantsOf,
       issue: issueSvid,
       bundle: () => authorities.bundle(),
+      clock,
       log,
     });
     if (istio !== null) stack.use(istio);

@@ -12,6 +12,7 @@ import {
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Grant } from '../policy/entry.ts';
 import { decodePem, encodePem } from '../x509/pem.ts';
+import type { Shares } from './shares.ts';
 
 export interface ServiceAccount {
   readonly namespace: string;
@@ -46,6 +47,7 @@ export interface CertificateAuthorityOptions {
     bundle: TrustBundle,
     holder: { instance: string; node: string },
   ) => Promise<void>;
+  readonly shares: Shares;
   /** For grants that name no lifetime. */
   readonly defaultTtlSeconds: number;
 }
@@ -69,8 +71,8 @@ const ACCOUNT_PATH = /^\/ns\/([a-z0-9.-]+)\/sa\/([a-z0-9.-]+)$/;
 /**
  * The certificate that Istio's agent or ztunnel asks for: leaf, its issuers, and last the roots in one PEM text,
  * which is how its clients tell them. The identity is the service account's, `/ns/<namespace>/sa/<name>`, and must
- * be granted by an entry like any other. Throws `unauthenticated`, `permission_denied`, `invalid_argument`, and
- * what issuing throws.
+ * be granted by an entry like any other. Throws `unauthenticated`, `permission_denied`, `invalid_argument`,
+ * `rate_limited`, and what issuing throws.
  */
 export async function createCertificate(
   call: CertificateCall,
@@ -81,6 +83,7 @@ export async function createCertificate(
   const csr = csrOf(call.csr);
   const bearer = await options.authenticate(call.token);
   const { attestation, account } = await subjectOf(call.impersonated, bearer, options);
+  options.shares.take(bearer, call.impersonated !== null);
   const grant = grantFor(account, attestation, bearer.node, options);
   const svid = await options.issue({
     csr,

@@ -14,6 +14,7 @@ import { parseSelector, type Selector } from '../../src/identity/selector.ts';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import type { ServiceAccount, TokenBearer } from '../../src/istio/create-certificate.ts';
 import { addIstioCertificateService } from '../../src/istio/server.ts';
+import { Shares } from '../../src/istio/shares.ts';
 import { createLogger } from '../../src/log.ts';
 import { EntryIndex } from '../../src/policy/entry-index.ts';
 import { buildCsr } from '../../src/x509/build-csr.ts';
@@ -38,6 +39,10 @@ const attestationOf = ({ namespace, name }: ServiceAccount, instance: string): A
 const BEARERS: Readonly<Record<string, TokenBearer>> = {
   'of-web': bearer('web', 'node-1'),
   'of-unknown': bearer('unknown', 'node-1'),
+  'of-greedy': {
+    ...bearer('web', 'node-1'),
+    attestation: attestationOf({ namespace: 'shop', name: 'web' }, 'pod:greedy'),
+  },
   'of-ztunnel': bearer('ztunnel', 'node-1'),
   'of-ztunnel-2': bearer('ztunnel', 'node-2'),
 };
@@ -90,6 +95,7 @@ addIstioCertificateService(server, {
   }),
   handOut: async ({ identity }, { sequence }, { instance, node }) =>
     void handedOut.push(`${identity} ${sequence} ${instance} ${node}`),
+  shares: new Shares(Date.now),
   defaultTtlSeconds: 3600,
   maxCalls: 8,
   log: createLogger('fatal'),
@@ -228,3 +234,13 @@ for (const { title, token, changes, code, says } of REFUSED)
     t.is((error as unknown as { code: status }).code, code);
     t.is(recorded.length, before);
   });
+
+test.serial('a pod that asks without end has a share of its own, and the others theirs', async (t) => {
+  const before = recorded.length;
+  const code = async (): Promise<unknown> => ask('of-greedy').catch((error: { code: number }) => error.code);
+  while ((await code()) !== status.RESOURCE_EXHAUSTED)
+    t.true(recorded.length - before < 1000, 'no end to it');
+  await t.notThrowsAsync(ask('of-web'));
+  const byNodeAgent = { metadata: { ImpersonatedIdentity: WEB } };
+  await t.notThrowsAsync(Promise.all(Array.from({ length: 6 }, () => ask('of-ztunnel', byNodeAgent))));
+});
