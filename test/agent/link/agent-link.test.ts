@@ -136,8 +136,10 @@ test('an agent that lost its servers keeps what it was told, asks for nothing, a
   await until('it noticed', () => !link.status().connected);
   t.is(link.held(), held);
   await t.throwsAsync(link.issue(request('/web')), { instanceOf: CarnetError, code: 'unavailable' });
+  t.throws(() => link.checkConnected(), { instanceOf: CarnetError, code: 'unavailable' });
   await server.start();
   await connected();
+  t.notThrows(() => link.checkConnected());
   t.is((await link.issue(request('/web'))).identity as string, 'spiffe://carnet.test/web');
   t.is(server.claims.length, 1);
   t.is(events.filter((event) => event === 'connected').length, 2);
