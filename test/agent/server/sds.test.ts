@@ -172,7 +172,7 @@ test('one workload has 64 connections by one certificate, and 200 calls', async 
   let served = 0;
   for (let i = 0; i < 201; i++) {
     const stream = (clients[i % clients.length] as RemoteClient).stream(['ROOTCA'], () => served++);
-    stream.ended.then(({ code }) => code === status.RESOURCE_EXHAUSTED && refused++);
+    void stream.ended.then(({ code }) => code === status.RESOURCE_EXHAUSTED && refused++);
     opened.push(stream);
   }
   await until('all are answered', () => served + refused >= 201);
