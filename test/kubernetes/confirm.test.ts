@@ -130,18 +130,26 @@ function claim({ namespace, name, uid, account, node }: Pod, ...more: string[]):
 
 /** Asks for what an entry grants. Rejects with the server's own code and words. */
 function issue(link: AgentLink, entryId: string, path: string, selectors: readonly string[]) {
+  const csr = buildCsr(generateKeyPairSync('ec', { namedCurve: 'P-256' }));
+  return link.issue({ ...requestFor(link, entryId, path, selectors), csr });
+}
+
+function requestFor(link: AgentLink, entryId: string, path: string, selectors: readonly string[]) {
   const spiffeId = parseSpiffeId(`spiffe://carnet.local${path}`);
-  return link.issue({
-    csr: buildCsr(generateKeyPairSync('ec', { namedCurve: 'P-256' })),
-    grant: { entryId, entryVersion: 1, spiffeId, dnsNames: [], ttlSeconds: null },
+  const { node } = link.identity();
+  return {
+    grant: {
+      ...{ entryId, entryVersion: 1, spiffeId, dnsNames: [] },
+      ...{ ttlSeconds: null, hint: null, federatesWith: [] },
+    },
     attestation: {
       instance: `container:${'0'.repeat(64)}`,
       selectors: selectors.map(parseSelector),
       evidence: {},
     },
-    node: link.identity().node,
-    requester: `agent:${link.identity().node}`,
-  });
+    node,
+    requester: `agent:${node}`,
+  };
 }
 
 test('a pod on the agent’s own node gets what the entries grant it, as soon as it is made', async (t) => {
@@ -256,6 +264,15 @@ async function recorded(node: string, says: RegExp): Promise<void> {
     );
   });
 }
+
+test('nor is a token minted for what is not so', async (t) => {
+  const mint = (selectors: readonly string[]) =>
+    n1.mintJwt({ ...requestFor(n1, 'admin', '/admin', selectors), audience: ['db'] });
+  const refused = { code: 'attestation_failed', message: /has no k8s:pod-label:role:admin$/ };
+  await t.throwsAsync(mint(claim(web, 'k8s:pod-label:role:admin')), refused);
+  const admin = await makePod('admin', { labels: { role: 'admin' } });
+  await t.notThrowsAsync(mint(claim(admin, 'k8s:pod-label:role:admin')));
+});
 
 test('what is not so is of no matter to an entry that does not ask for it', async (t) => {
   const changed = claim(web, 'k8s:pod-label:role:admin');
