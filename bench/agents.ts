@@ -38,7 +38,9 @@ export async function run(args: string[]): Promise<void> {
 
   const goneAt = Date.now();
   await server.process.kill();
+  const usedAlone = startCpuMeter(server.postgresCpuMicros);
   await sleep(ttlSeconds * GONE_SHARE * 1000);
+  const aloneCpus = usedAlone().nodeMicros / (ttlSeconds * GONE_SHARE * 1e6);
   const startedAt = Date.now();
   await server.process.restart();
   const backAt = Date.now();
@@ -54,6 +56,7 @@ export async function run(args: string[]): Promise<void> {
         ['from when the server was back', ''],
         [
           ...rows,
+          ['CPUs that the agents took while it was gone', aloneCpus.toFixed(2)],
           ["others' CPUs, the server's among them", othersCpus.toFixed(1)],
           ['leaves that ended before the next came', String(outcome.expired)],
           ['streams that broke', String(outcome.broken)],
@@ -137,7 +140,7 @@ async function askedOf(url: string): Promise<number> {
 }
 
 function tenths(milliseconds: number): string {
-  return (milliseconds / 1000).toFixed(1);
+  return Number.isFinite(milliseconds) ? (milliseconds / 1000).toFixed(1) : '–';
 }
 
 /** The most of these instants (milliseconds) that lie within a second. */

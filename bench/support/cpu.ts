@@ -35,6 +35,11 @@ export function postgresCpuMicros(postmasterPid: number): number {
   return ticks * MICROS_PER_TICK;
 }
 
+/** CPU time of a process since it began, all its threads: microseconds, in steps of 10 ms. */
+export function processCpuMicros(pid: number): number {
+  return ticksOf(pid, 'alone') * MICROS_PER_TICK;
+}
+
 function childrenOf(pid: number): number[] {
   const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   return processes.map(Number).filter((child) => statOf(child)[PARENT] === pid);

@@ -73,12 +73,17 @@ export async function startBenchReplicas(proxies: number): Promise<BenchReplicas
   };
 }
 
-interface Replica extends AsyncDisposable {
+export interface Replica extends AsyncDisposable {
   readonly url: string;
+  readonly pid: number;
 }
 
 /** Resolves when it serves. Should it end before it is told to, the benchmark ends as if interrupted. */
-async function startReplica(fleetPid: number, first: number, settings: NodeJS.ProcessEnv): Promise<Replica> {
+export async function startReplica(
+  fleetPid: number,
+  first: number,
+  settings: NodeJS.ProcessEnv,
+): Promise<Replica> {
   const child = fork(PROGRAM, [String(fleetPid), String(first)], { env: { ...process.env, ...settings } });
   const exited = once(child, 'exit');
   let stopping = false;
@@ -88,6 +93,7 @@ async function startReplica(fleetPid: number, first: number, settings: NodeJS.Pr
   const [url] = (await once(child, 'message')) as [string];
   return {
     url,
+    pid: child.pid ?? -1,
     [Symbol.asyncDispose]: async () => {
       stopping = true;
       child.disconnect();
