@@ -1,10 +1,10 @@
 import type { Issue } from '../ca/issue-request.ts';
 import { encodePem } from '../x509/pem.ts';
-import { ApiError } from './client.ts';
 import { conditionOf } from './condition.ts';
 import { type CertificateSigningRequest, claimOfCsr, csrOf, derOfCsr, ttlOfCsr } from './csr.ts';
 import { grantOfPod, type PodAuthority, withoutGrant } from './pod-claim.ts';
 import { Requests, type RequestsOptions } from './requests.ts';
+import { type Answer, type RequestStatus, writeAnswer } from './write-answer.ts';
 
 export interface SignerOptions
   extends PodAuthority,
@@ -34,7 +34,9 @@ export function signCertificateRequests(options: SignerOptions): Requests<Certif
     answer: (request, waited) => sign(request, waited, options),
     refuse: async (request, error) => {
       // A request that someone has approved can't be denied any more: it fails.
-      const [type, subresource] = request.approved ? ['Failed', 'status'] : ['Denied', 'approval'];
+      const [type, subresource] = request.approved
+        ? (['Failed', 'status'] as const)
+        : (['Denied', 'approval'] as const);
       await addCondition(request, subresource, type, error.code, error.message, options);
     },
     onFailed,
@@ -80,38 +82,33 @@ async function sign(
       options,
     );
   const chain = svid.chain.map((der) => encodePem('CERTIFICATE', der)).join('');
-  const current = await read(request, options);
-  const status = { ...current.status, certificate: Buffer.from(chain).toString('base64') };
-  await options.client.replace(`${PATH}/${name}/status`, { ...current, status });
+  const certificate = Buffer.from(chain).toString('base64');
+  await write(request, 'status', (status) => ({ ...status, certificate }), options);
   return 'answered';
 }
 
-interface Stored {
-  readonly metadata: { readonly uid: string };
-  readonly status?: { readonly conditions?: readonly object[] };
-}
-
-/** Adds to what it says by now; whoever writes in between makes it a `conflict`. */
+/** Adds to what it says by now, if that isn't said there already. */
 async function addCondition(
   request: CertificateSigningRequest,
-  subresource: string,
+  subresource: Answer['subresource'],
   type: string,
   reason: string,
   message: string,
   options: SignerOptions,
 ): Promise<void> {
-  const current = await read(request, options);
   const condition = conditionOf(type, reason, message, options.now());
-  const conditions = [...(current.status?.conditions ?? []), condition];
-  await options.client.replace(`${PATH}/${request.name}/${subresource}`, {
-    ...current,
-    status: { ...current.status, conditions },
+  const change = ({ conditions = [], ...rest }: RequestStatus): RequestStatus => ({
+    ...rest,
+    conditions: conditions.some((one) => one.type === type) ? conditions : [...conditions, condition],
   });
+  await write(request, subresource, change, options);
 }
 
-/** As it is now. Throws `conflict` where another has been made by its name: what was checked is not that one. */
-async function read({ name, uid }: CertificateSigningRequest, { client }: SignerOptions): Promise<Stored> {
-  const current = (await client.get(`${PATH}/${name}`)) as Stored;
-  if (current.metadata.uid !== uid) throw new ApiError(409, `the request ${name} was made anew`);
-  return current;
+async function write(
+  { name, uid }: CertificateSigningRequest,
+  subresource: Answer['subresource'],
+  change: Answer['change'],
+  { client }: SignerOptions,
+): Promise<void> {
+  await writeAnswer(client, { path: `${PATH}/${name}`, subresource, uid, view: csrOf, change });
 }

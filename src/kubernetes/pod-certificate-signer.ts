@@ -10,6 +10,7 @@ import {
 } from './pod-certificate.ts';
 import { grantOfPod, withoutGrant } from './pod-claim.ts';
 import { Requests } from './requests.ts';
+import { type RequestStatus, writeAnswer } from './write-answer.ts';
 
 const GROUP = '/apis/certificates.k8s.io/v1beta1';
 /** KEP-4317: the reason by which a kubelet's user sees that another kind of key would do. */
@@ -72,12 +73,11 @@ async function sign(
 async function writeStatus(
   { namespace, name, uid }: PodCertificateRequest,
   { client }: SignerOptions,
-  status: object,
+  status: RequestStatus,
 ): Promise<void> {
   const path = `${GROUP}/namespaces/${namespace}/podcertificaterequests/${name}`;
-  const current = (await client.get(path)) as { readonly metadata: { readonly uid: string } };
-  if (current.metadata.uid !== uid) return;
-  await client.replace(`${path}/status`, { ...current, status });
+  const change = (): RequestStatus => status;
+  await writeAnswer(client, { path, subresource: 'status', uid, view: podCertificateRequestOf, change });
 }
 
 /** Of whole seconds, as `metav1.Time` has it. */
