@@ -247,7 +247,7 @@ export async function outstandingOf(
      ) AS holder ON true
      WHERE not_after > now() AND authority_id = ANY ($1) AND instance IS NOT NULL
        AND NOT EXISTS (SELECT FROM revocation WHERE revocation.serial = issuance.serial)
-       AND NOT coalesce(gone OR replaced, false)
+       AND NOT coalesce(gone OR (replaced AND profile <> 'agent'), false)
        AND NOT (profile IN ('agent', 'server') AND EXISTS (
          SELECT FROM issuance AS later WHERE later.instance = issuance.instance
            AND (later.recorded_at, later.id) > (issuance.recorded_at, issuance.id)))

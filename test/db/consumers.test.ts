@@ -291,6 +291,13 @@ for (const [what, stored, count] of OUTSTANDING)
     });
   });
 
+test.serial("an agent's own certificate counts, though its row as a consumer names none", async (t) => {
+  const one = { ...issued('agents', 'agent:node-1'), profile: 'agent' };
+  await insertIssuances(database, [one]);
+  await store.write({ records: [consumer('agent:node-1', { authorities: [] })], ended: [] });
+  t.is((await outstandingOf(database, ['agents'])).count, 1);
+});
+
 test.serial('a certificate that was issued after its instance was last stored counts', async (t) => {
   await store.write({ records: [consumer('process:after')], ended: [] });
   await insertIssuances(database, [issued('after', 'process:after')]);
