@@ -81,6 +81,7 @@ export async function startNodeAgent(options: StartNodeAgentOptions): Promise<Ru
     version: VERSION,
     health,
     kept: kept?.link ?? null,
+    ...(cache && { settle: () => cache.flush() }),
     clock,
     random: Math.random,
     log,

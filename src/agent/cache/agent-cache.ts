@@ -26,6 +26,7 @@ export class AgentCache {
   #state: () => CachedState | null = () => null;
   #changed = false;
   #writing: Promise<void> | null = null;
+  #written: Promise<void> = Promise.resolve();
 
   constructor(options: AgentCacheOptions) {
     this.#options = options;
@@ -69,6 +70,11 @@ export class AgentCache {
     });
   }
 
+  /** Resolves once what there is now has been written, or could not be. */
+  async flush(): Promise<void> {
+    await this.#write();
+  }
+
   /** Writes what is left. */
   async close(): Promise<void> {
     this.#stop.abort();
@@ -87,8 +93,13 @@ export class AgentCache {
     }
   }
 
-  /** Never rejects: an agent goes on without its cache. */
-  async #write(): Promise<void> {
+  /** One after the other. Never rejects: an agent goes on without its cache. */
+  #write(): Promise<void> {
+    this.#written = this.#written.then(() => this.#writeNow());
+    return this.#written;
+  }
+
+  async #writeNow(): Promise<void> {
     const { path, key, log } = this.#options;
     this.#changed = false;
     try {

@@ -20,7 +20,7 @@ import { renewInTime, reportHealth } from './session-tasks.ts';
 
 /** What the link needs of its surroundings. */
 export interface AgentLinkOptions
-  extends Pick<NodeIdentityOptions, 'trustDomain' | 'attestor' | 'readTrustBundle'> {
+  extends Pick<NodeIdentityOptions, 'trustDomain' | 'attestor' | 'readTrustBundle' | 'settle'> {
   /** At least one; tried in turn. */
   readonly servers: readonly Address[];
   /** Of the software. */
@@ -98,6 +98,7 @@ export class AgentLink {
         ...{ trustDomain, attestor, readTrustBundle, clock, log },
         bundle: () => this.#held?.bundle ?? null,
         onChange: () => this.#listener('kept'),
+        ...(options.settle && { settle: options.settle }),
       },
       kept?.identity ?? null,
     );

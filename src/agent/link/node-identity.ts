@@ -22,6 +22,11 @@ export interface NodeIdentityOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly onChange: () => void;
+  /**
+   * Resolves once another certificate of ours would outlive our process; absent where none is to. A server that has seen it
+   * takes whoever comes back with the one before it for a copy.
+   */
+  readonly settle?: () => Promise<void>;
 }
 
 /** The agent's own certificate: earned by the node's attestation, renewed on the link, earned anew when it is lost. */
@@ -73,16 +78,17 @@ export class NodeIdentity {
 
   /** Has a new key certified in the place of the one that we have. Throws what the server answered. */
   async renew(connection: Connection): Promise<void> {
-    const { trustDomain, clock, onChange } = this.#options;
+    const { trustDomain, clock, onChange, settle } = this.#options;
     const key = createAgentKey();
     const message = await connection.renew(key.csr);
     const { roots } = this.trust;
     this.#current = await acceptCertificate(message, key, { trustDomain, roots, now: clock() });
     onChange();
+    await settle?.();
   }
 
   async #attest(server: Address): Promise<AgentIdentity> {
-    const { attestor, trustDomain, clock, log, onChange } = this.#options;
+    const { attestor, trustDomain, clock, log, onChange, settle } = this.#options;
     const claim = await attestor.claim();
     const trust = await this.#firstTrust(server, claim);
     const key = createAgentKey();
@@ -91,6 +97,7 @@ export class NodeIdentity {
     if (message.bundle !== undefined) this.#firstBundle = bundleOf(message.bundle, trustDomain);
     this.#current = identity;
     onChange();
+    await settle?.();
     const until = new Date(identity.notAfter).toISOString();
     log.info({ node: identity.node, method: attestor.method, until }, 'the node is attested');
     return identity;

@@ -81,6 +81,19 @@ test('what is kept is there when it has been said, for an agent that is killed t
   await killed.close();
 });
 
+test('what has changed is there when it was flushed, whatever else is being written', async (t) => {
+  const { cache } = given(t);
+  const killed = cache();
+  let kept = state();
+  await killed.keep(() => kept);
+  killed.changed();
+  const before = killed.flush();
+  kept = { ...kept, svids: [] };
+  await Promise.all([before, killed.flush()]);
+  t.deepEqual((await cache().read())?.svids, []);
+  await killed.close();
+});
+
 test('what is kept is read again, whole', async (t) => {
   const { path, cache } = given(t);
   t.is(await cache().read(), null);

@@ -173,6 +173,23 @@ test("the agent's own certificate is renewed before half of its life is over, an
   t.is((await link.issue(request('/web'))).identity as string, 'spiffe://carnet.test/web');
 });
 
+test('no server sees a renewed certificate before it is kept: else a killed agent would come back as a copy', async (t) => {
+  await using server = await LinkServer.start();
+  server.agentTtlSeconds = 4;
+  const kept = Promise.withResolvers<void>();
+  let asked = 0;
+  const { link, connected } = startLink(t, [server], {
+    settle: () => (asked++ === 0 ? Promise.resolve() : kept.promise),
+  });
+  await connected();
+  const [first] = server.serials;
+  await until('another certificate is to be kept', () => asked === 2);
+  t.true(link.status().connected, 'the session goes on meanwhile');
+  t.deepEqual([...new Set(server.serials)], [first]);
+  kept.resolve();
+  await until('it is shown', () => new Set(server.serials).size > 1);
+});
+
 for (const code of ['unauthenticated', 'agent_unknown', 'agent_copied'] as const satisfies ErrorCode[])
   test(`a session that is refused (${code}) makes the node be attested anew, where its method can`, async (t) => {
     await using server = await LinkServer.start();
