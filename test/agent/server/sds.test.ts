@@ -1,4 +1,10 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join as joinPath } from 'node:path';
+import { connect } from 'node:tls';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { createIssue } from '../../../src/ca/issue.ts';
@@ -7,6 +13,7 @@ import type { IssueRequest, IssueResponse } from '../../../src/gen/carnet/agent/
 import { buildCsr } from '../../../src/x509/build-csr.ts';
 import { encodePem } from '../../../src/x509/pem.ts';
 import { createAuthorities, issueRequest } from '../../ca/authorities.ts';
+import { garbage, lateCancels, neverReaders, rapidResets, tenThousandNames } from '../../support/attacks.ts';
 import { RemoteClient, type Shown } from '../../support/svid-keeper.ts';
 import { until } from '../../support/until.ts';
 import { generateKeys } from '../../x509/keys.ts';
@@ -164,7 +171,7 @@ test('a certificate that ends ends its streams, and the connection, so that a ne
   await closed;
 });
 
-test('one workload has 64 connections by one certificate, and 200 calls', async (t) => {
+test('one workload has 200 calls at once, by whatever connections', async (t) => {
   const web = await workload(t, 'container:many');
   const clients = Array.from({ length: 3 }, () => client(t, web));
   let refused = 0;
@@ -181,5 +188,55 @@ test('one workload has 64 connections by one certificate, and 200 calls', async 
   await until(
     'their places are free',
     () => replica.sds?.proxies.list().every(({ instance }) => instance !== 'container:many') ?? false,
+  );
+});
+
+/** A Unix socket whose connections go on to the server, each by TLS as this workload. */
+async function relayAs(t: ExecutionContext, { roots, svid }: Shown): Promise<string> {
+  const directory = await mkdtemp(joinPath(tmpdir(), 'carnet-relay-'));
+  const path = joinPath(directory, 'relay.sock');
+  const relay = createServer((socket) => {
+    const onward = connect({
+      ...{ host: '127.0.0.1', port: replica.port, ca: roots, ALPNProtocols: ['h2'] },
+      ...{ cert: svid?.chain, key: svid?.key, checkServerIdentity: () => undefined },
+    });
+    for (const [from, to] of [
+      [socket, onward],
+      [onward, socket],
+    ] as const)
+      from
+        .on('error', () => undefined)
+        .on('close', () => to.destroy())
+        .pipe(to);
+  }).listen(path);
+  await once(relay, 'listening');
+  t.teardown(async () => {
+    relay.close();
+    await rm(directory, { recursive: true });
+  });
+  return path;
+}
+
+test.serial('hostile workloads: others are served all the while, and nothing of them is left', async (t) => {
+  t.timeout(120_000);
+  const hostile = await relayAs(t, await workload(t, 'container:hostile'));
+  const good = await workload(t, 'container:good');
+  const isServed = async (): Promise<void> => {
+    const one = client(t, good);
+    t.truthy(identityOf(await one.fetch('default', 'ROOTCA')));
+    one.close();
+  };
+  const readers = await neverReaders(hostile, 'ROOTCA', 10);
+  for (const attack of [
+    () => garbage(hostile),
+    () => tenThousandNames(hostile),
+    () => rapidResets(hostile, 2000),
+    () => lateCancels(hostile, 200),
+  ])
+    await Promise.all([attack(), isServed()]);
+  await readers.end();
+  await isServed();
+  await until('nothing of it is left', () =>
+    (replica.sds?.proxies.list() ?? []).every(({ instance }) => instance !== 'container:hostile'),
   );
 });
