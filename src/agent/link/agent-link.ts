@@ -16,6 +16,7 @@ import { IssueBatches } from './issue-batches.ts';
 import { checkIssued, wantedOf } from './issued.ts';
 import { issuedJwtOf, jwtRequestOf } from './issued-jwt.ts';
 import { NodeIdentity, type NodeIdentityOptions } from './node-identity.ts';
+import { OwnIssuer } from './own-issuer.ts';
 import { renewInTime, reportHealth } from './session-tasks.ts';
 
 /** What the link needs of its surroundings. */
@@ -78,6 +79,7 @@ const REFUSED: ReadonlySet<ErrorCode> = new Set([
 export class AgentLink {
   readonly #options: AgentLinkOptions;
   readonly #identity: NodeIdentity;
+  readonly #issuer = new OwnIssuer(() => [...(this.#held?.wave ?? []), ...(this.#held?.urgent ?? [])]);
   readonly #runId = randomBytes(LINK_LIMITS.runIdBytes);
   readonly #batches = new IssueBatches(async (wanted) => this.#connected().issue(wanted));
   readonly #stop = new AbortController();
@@ -237,7 +239,9 @@ export class AgentLink {
       await Promise.race([
         session.ended,
         aborted(signal),
-        begun.promise.then(() => renewInTime(this.#identity, identity, connection, this.#options, signal)),
+        begun.promise.then(() =>
+          renewInTime(this.#identity, identity, this.#issuer, connection, this.#options, signal),
+        ),
         begun.promise.then(() => reportHealth(session, this.#options.health, signal)),
       ]);
     } catch (error) {

@@ -190,6 +190,18 @@ test('no server sees a renewed certificate before it is kept: else a killed agen
   await until('it is shown', () => new Set(server.serials).size > 1);
 });
 
+test("the agent's own certificate is renewed once its issuer is superseded, long before its end, and once", async (t) => {
+  await using server = await LinkServer.start();
+  const { connected } = startLink(t, [server]);
+  await connected();
+  server.tell({ superseded: { wave: ['issuing-1'], urgent: [] } });
+  await until('it shows another', () => new Set(server.serials).size === 2);
+  server.tell({ superseded: { wave: ['issuing-1'], urgent: ['issuing-2'] } });
+  await until('and again another', () => new Set(server.serials).size === 3);
+  t.is(server.renewals, 2);
+  t.is(server.claims.length, 1);
+});
+
 for (const code of ['unauthenticated', 'agent_unknown', 'agent_copied'] as const satisfies ErrorCode[])
   test(`a session that is refused (${code}) makes the node be attested anew, where its method can`, async (t) => {
     await using server = await LinkServer.start();
