@@ -131,7 +131,10 @@ export class PostgresAgentStore implements AgentStore {
   async states(): Promise<AgentState[]> {
     const rows = await this.#database.query<
       Pick<AgentRow, 'node' | 'attestation' | 'session_id' | 'ban_reason'>
-    >('SELECT node, attestation, session_id, ban_reason FROM agent');
+    >(
+      `SELECT node, attestation, session_id, ban_reason FROM agent
+       WHERE banned_at IS NOT NULL OR expires_at > statement_timestamp() - interval '31 days'`,
+    );
     return rows.map((row) => ({
       node: row.node,
       attestation: row.attestation,

@@ -75,6 +75,19 @@ test('an agent that is told of twice at once keeps no other from being told of',
   for (const node of ['twice', 'once']) t.is((await listConsumers(world.database, node)).length, 1, node);
 });
 
+test('nodes that are gone for a month are kept in no server’s mind, unless they are banned', async (t) => {
+  for (const node of ['gone', 'gone-banned', 'away']) await join(world, replica, node);
+  await world.agents.ban('gone-banned', 'test', 'operator:test');
+  await world.database.query(
+    "UPDATE agent SET expires_at = now() - interval '32 days' WHERE node LIKE 'gone%'",
+  );
+  const states = (await world.agents.states()).map(({ node }) => node);
+  t.deepEqual(
+    ['gone', 'gone-banned', 'away'].filter((node) => states.includes(node)),
+    ['gone-banned', 'away'],
+  );
+});
+
 test("a server's own node is nobody else's at any server, also while it is away", async (t) => {
   const { text } = await world.token('server-2');
   await keepServerNode(world.database, 'server-2');

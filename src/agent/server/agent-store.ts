@@ -96,6 +96,7 @@ export interface AgentStore {
    * sent, which rotations wait for. One that is away counts until its certificate ends, or it is banned.
    */
   seen(agents: readonly SeenAgent[]): Promise<void>;
+  /** Of those that may be heard of again: banned, or with a certificate that has not ended for a month. */
   states(): Promise<AgentState[]>;
   /** By node. */
   list(): Promise<AgentRecord[]>;
