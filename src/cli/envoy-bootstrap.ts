@@ -5,7 +5,7 @@ import { type SdsServer, sdsServerCluster } from './envoy-sds-server.ts';
 /** What an Envoy is to do: take mTLS for a local app, or carry a local app's calls to a peer, or both. */
 export interface EnvoyOptions {
   /** Where SDS is: an agent's socket, or a server. */
-  readonly agentSocket: string | SdsServer;
+  readonly sdsFrom: string | SdsServer;
   readonly nodeId: string;
   /** A path is a Unix socket's. */
   readonly admin: Address | { readonly path: string };
@@ -65,7 +65,7 @@ export function envoyBootstrap(options: EnvoyOptions): JsonObject {
         ...outbound.map((side) => httpListener(side.name, side, null)),
       ],
       clusters: [
-        sdsCluster(options.agentSocket),
+        sdsCluster(options.sdsFrom),
         ...(inbound === null ? [] : [cluster('inbound', inbound.app, null)]),
         ...outbound.map((side) => peerCluster(options, side)),
       ],
@@ -74,8 +74,8 @@ export function envoyBootstrap(options: EnvoyOptions): JsonObject {
 }
 
 /** Where the agent finds the admin interface, to see what is in use: on its own machine or not at all. */
-function metadataOf({ admin, agentSocket }: EnvoyOptions): JsonObject {
-  if (typeof agentSocket !== 'string') return {};
+function metadataOf({ admin, sdsFrom }: EnvoyOptions): JsonObject {
+  if (typeof sdsFrom !== 'string') return {};
   const address = 'path' in admin ? admin.path : loopbackAddress(admin);
   return address === null ? {} : { metadata: { carnet_admin_address: address } };
 }
@@ -122,7 +122,7 @@ function commonTls(options: EnvoyOptions, peers: readonly string[]): Json {
       grpc_services: [
         {
           envoy_grpc:
-            typeof options.agentSocket === 'string'
+            typeof options.sdsFrom === 'string'
               ? { cluster_name: AGENT, retry_policy: RECONNECT }
               : { cluster_name: SERVER, retry_policy: RECONNECT_SERVER },
         },
@@ -186,7 +186,7 @@ function httpListener(name: string, side: EnvoyInbound | EnvoyOutbound, transpor
   };
 }
 
-function sdsCluster(where: EnvoyOptions['agentSocket']): Json {
+function sdsCluster(where: EnvoyOptions['sdsFrom']): Json {
   return typeof where === 'string' ? agentCluster(where) : sdsServerCluster(SERVER, where);
 }
 

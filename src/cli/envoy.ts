@@ -85,7 +85,7 @@ export function envoyCommand(): Command {
     .action((flags: Flags) => {
       const options = optionsOf(flags);
       const config = envoyBootstrap(options);
-      if (typeof options.agentSocket !== 'string') writeCredentialFiles(options.agentSocket);
+      if (typeof options.sdsFrom !== 'string') writeCredentialFiles(options.sdsFrom);
       process.stdout.write(flags.json === true ? `${JSON.stringify(config)}\n` : stringify(config, YAML_1_1));
     });
   return new Command('envoy').description("Envoy's configuration").addCommand(bootstrap);
@@ -103,7 +103,7 @@ function optionsOf(flags: Flags): Parameters<typeof envoyBootstrap>[0] {
       'give --listen and --app, or --egress-listen and --upstream, or all four',
     );
   return {
-    agentSocket: flags.sdsServer === undefined ? socketOf(flags) : sdsServerOf(flags, flags.sdsServer),
+    sdsFrom: flags.sdsServer === undefined ? socketOf(flags) : sdsServerOf(flags, flags.sdsServer),
     nodeId: flags.nodeId,
     admin: flags.admin.startsWith('/') ? { path: flags.admin } : parseAddress(flags.admin),
     apiType: flags.delta === true ? 'DELTA_GRPC' : 'GRPC',

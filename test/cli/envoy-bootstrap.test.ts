@@ -13,7 +13,7 @@ for (const [what, admin, address] of [
 ] as const satisfies readonly [string, EnvoyOptions['admin'], string | null][])
   test(`an Envoy with its admin interface on ${what} tells the agent ${address ?? 'nothing of it'}`, (t) => {
     const { node } = envoyBootstrap({
-      agentSocket: '/run/agent.sock',
+      sdsFrom: '/run/agent.sock',
       nodeId: 'web',
       admin,
       apiType: 'GRPC',

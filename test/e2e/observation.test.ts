@@ -67,7 +67,7 @@ test('an Envoy that acknowledges a certificate and cannot present it yet is not 
   const selectors = [`unix:uid:${process.getuid?.()}`, `unix:path:${binary}`];
   await carnet.call('POST', '/v1/entries', { id: 'one', spiffe_id: '/one', selectors });
   const config = envoyBootstrap({
-    agentSocket: carnet.agentSocket,
+    sdsFrom: carnet.agentSocket,
     nodeId: 'warming',
     admin: { host: LOCALHOST, port: await freePort() },
     apiType: 'GRPC',
@@ -100,7 +100,7 @@ test('an Envoy with its admin interface on a Unix socket is seen too', async (t)
   const selectors = [`unix:uid:${process.getuid?.()}`, `unix:path:${binary}`];
   await carnet.call('POST', '/v1/entries', { id: 'one', spiffe_id: '/one', selectors });
   const config = envoyBootstrap({
-    agentSocket: carnet.agentSocket,
+    sdsFrom: carnet.agentSocket,
     nodeId: 'socket',
     admin: { path: join(directory, 'admin.sock') },
     apiType: 'DELTA_GRPC',

@@ -81,7 +81,7 @@ export async function startDomain(name: string, refreshHint: string): Promise<Fe
       const { agentSocket } = carnet;
       // Known beforehand, so that the agent sees there what is in use.
       const admin = { host: LOCALHOST, port: await freePort() };
-      const common = { agentSocket, nodeId: id, admin, apiType: 'GRPC', federated: true } as const;
+      const common = { sdsFrom: agentSocket, nodeId: id, admin, apiType: 'GRPC', federated: true } as const;
       const config = JSON.stringify(envoyBootstrap({ ...common, ...sides }));
       const envoy = await startEnvoy({
         config: JSON.parse(config.replaceAll('"ALL"', `"${trust}"`)),

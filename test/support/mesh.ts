@@ -77,7 +77,7 @@ export async function startMesh({ count, agentSockets, trustDomain, register }: 
     await register({ id: name, spiffe_id: `/mesh/${name}`, selectors });
     const everyone = [`spiffe://${trustDomain}/mesh/`];
     const config = envoyBootstrap({
-      agentSocket: agentSockets[index % agentSockets.length] ?? '',
+      sdsFrom: agentSockets[index % agentSockets.length] ?? '',
       nodeId: name,
       // Known beforehand, so that the agent can see what it uses.
       admin: { host: LOCALHOST, port: await freePort() },

@@ -18,7 +18,7 @@ export interface Pair {
 }
 
 export interface PairOptions {
-  /** Or what each of the two, by its name, goes to instead. */
+  /** Or the server that each of the two goes to instead, by its name. */
   readonly agentSocket: string | ((name: string) => SdsServer);
   readonly apiType: 'GRPC' | 'DELTA_GRPC';
   readonly trustDomain: string;
@@ -56,7 +56,7 @@ export async function startPair({ agentSocket, apiType, trustDomain, register }:
       selectors: [`unix:uid:${process.getuid?.()}`, `unix:path:${binary}`],
     });
     const source = typeof agentSocket === 'string' ? agentSocket : agentSocket(name);
-    const config = envoyBootstrap({ agentSocket: source, nodeId: name, admin: ANY_PORT, apiType, ...sides });
+    const config = envoyBootstrap({ sdsFrom: source, nodeId: name, admin: ANY_PORT, apiType, ...sides });
     const envoy = await startEnvoy({ config, binary });
     await envoy.ready();
     return envoy;
