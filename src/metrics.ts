@@ -72,7 +72,7 @@ export function createMetrics() {
     ),
     attestationFailures: counter(
       'carnet_attestation_failures_total',
-      'Callers on the socket that could not be attested.',
+      'Callers, on the socket or by --sds-on-grpc, that could not be attested.',
     ),
     leafRenewalFailures: counter(
       'carnet_leaf_renewal_failures_total',
