@@ -14,6 +14,7 @@ import type { Logger } from '../../log.ts';
 import { encodePem } from '../../x509/pem.ts';
 import { LINK_LIMITS } from '../link-limits.ts';
 import { type ConnectionLimits, type ConnectionPlace, ConnectionPlaces } from './connection-places.ts';
+import { Handshakes } from './handshakes.ts';
 import { type Caller, type Peer, type PeerCheck, readPeer } from './peer.ts';
 
 /** What the server shows in a handshake, and by what it knows its callers. */
@@ -29,12 +30,15 @@ export interface ListenerIdentity {
 export interface ListenerLimits extends ConnectionLimits {
   /** Open at once, those in their handshake too. */
   readonly connections: number;
+  /** Of these in their handshake, from one address. */
+  readonly handshakesOfOneAddress: number;
   readonly handshakeMs: number;
 }
 
 /** Ours: an agent a node, and proxies without one; strangers become agents, or show a token, within seconds. */
 export const LISTENER_LIMITS: ListenerLimits = {
   connections: 8192,
+  handshakesOfOneAddress: 2048,
   strangers: 1024,
   strangersOfOneAddress: 512,
   workloads: 5120,
@@ -108,6 +112,7 @@ export class Listener {
   readonly #connections = new Map<string, Connection>();
   readonly #onClosed = new Set<(connection: string) => void>();
   readonly #places: ConnectionPlaces;
+  readonly #handshakes: Handshakes;
   #accepted = 0;
 
   /** Use {@link startListener}. */
@@ -115,6 +120,7 @@ export class Listener {
     this.#options = options;
     this.#limits = { ...LISTENER_LIMITS, ...options.limits };
     this.#places = new ConnectionPlaces(this.#limits);
+    this.#handshakes = new Handshakes(this.#limits.handshakesOfOneAddress);
     const insecure = ServerCredentials.createInsecure();
     this.#injectors = {
       agents: this.#servers.agents.createConnectionInjector(insecure),
@@ -131,6 +137,9 @@ export class Listener {
       },
       (socket) => this.#receive(socket),
     );
+    this.#tls.on('connection', (socket) => {
+      if (!this.#handshakes.begin(socket)) socket.destroy();
+    });
     this.#tls.maxConnections = this.#limits.connections;
   }
 
@@ -225,6 +234,7 @@ export class Listener {
    * there, under which its peer is kept.
    */
   #receive(socket: TLSSocket): void {
+    this.#handshakes.over(socket);
     socket.on('error', () => socket.destroy());
     const address = socket.remoteAddress ?? '';
     const peer = readPeer(socket, address, this.#options.trustDomain);

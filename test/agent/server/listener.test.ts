@@ -11,6 +11,8 @@ import {
 } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { acceptCertificate, createAgentKey } from '../../../src/agent/link/agent-identity.ts';
+import { startListener } from '../../../src/agent/server/listener.ts';
+import { PeerCheck } from '../../../src/agent/server/peer.ts';
 import { createIssue } from '../../../src/ca/issue.ts';
 import type {
   AgentCertificate,
@@ -25,6 +27,7 @@ import { startOrResume } from '../../../src/rotation/operate.ts';
 import { buildCsr } from '../../../src/x509/build-csr.ts';
 import { encodePem } from '../../../src/x509/pem.ts';
 import { createAuthorities, issueRequest } from '../../ca/authorities.ts';
+import { log } from '../../db/fixtures.ts';
 import { until } from '../../support/until.ts';
 import { generateKeys } from '../../x509/keys.ts';
 import { createWorld, join, type Replica, TestAgent, TRUST_DOMAIN } from './world.ts';
@@ -216,6 +219,35 @@ test('who speaks no TLS, or no HTTP/2, is disconnected, and the others stay', as
   http1.on('error', () => undefined);
   await new Promise((resolve) => http1.resume().once('close', resolve));
   t.like(await who(), { kind: 'none' });
+});
+
+test('an address that begins handshakes and says nothing keeps no other out', async (t) => {
+  const { chain, privateKey } = await workload(t, 'container:shows-this');
+  const der = privateKey.export({ format: 'der', type: 'pkcs8' });
+  const limits = { connections: 16, handshakesOfOneAddress: 4 };
+  const small = await startListener({
+    ...{ host: '127.0.0.1', port: 0, trustDomain: TRUST_DOMAIN, log, limits },
+    identity: { chain, roots: replica.trust().roots, privateKey: new Uint8Array(der) },
+    check: () => new PeerCheck(replica.authorities.bundle(), replica.authorities.list(), Date.now),
+  });
+  t.teardown(() => small.close());
+  const { port } = small.address;
+  const silent = Array.from({ length: 20 }, () =>
+    connectPlain({ port, host: '127.0.0.1', localAddress: '127.0.0.2' }).on('error', () => undefined),
+  );
+  t.teardown(() => {
+    for (const socket of silent) socket.destroy();
+  });
+  await until('those too many are closed', () => {
+    for (const socket of silent) socket.resume();
+    return silent.filter(({ readyState }) => readyState === 'open').length === 4;
+  });
+  // More than the limit, one after the other: what is over is counted no more.
+  for (let i = 0; i < 6; i++) {
+    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+    await t.notThrowsAsync(once(socket, 'secureConnect'));
+    socket.destroy();
+  }
 });
 
 test.serial(
