@@ -233,7 +233,10 @@ function createIdentity(
 }
 
 function stateOf({ authorities, index, denials, federated }: LinkOptions): LinkState {
-  const issuing = authorities.list().filter(({ kind, state }) => kind === 'issuing' && state !== 'retired');
+  // A successor that has not signed yet is under another root than the signer, and no certificate's issuer.
+  const issuing = authorities
+    .list()
+    .filter(({ kind, state }) => kind === 'issuing' && !['prepared', 'published', 'retired'].includes(state));
   const superseded = (how: 'wave' | 'urgent'): string[] =>
     issuing.filter(({ id }) => authorities.isSuperseded(id) === how).map(({ id }) => id);
   return {
