@@ -70,7 +70,7 @@ async function sourceOf({ port }: World, svidDir: string): Promise<SdsServer> {
 }
 
 test.serial(
-  'two Envoys without an agent fail no handshake over leaf rotations and a root rotation',
+  'two Envoys without an agent fail no handshake over leaf rotations and a root rotation, until one is revoked',
   async (t) => {
     t.timeout(400_000);
     const world = await startWorld(t, '--leaf-ttl', '20s', '--rotation-hold', '1s');
@@ -105,6 +105,21 @@ test.serial(
         return failures > 0 || (clientSerials.size >= clients + 2 && serverSerials.size >= servers + 2);
       });
       await assertNoneFailed(t, load);
+      const revoked = await world.carnet.cli(
+        'revoke',
+        '--identity',
+        '/pair/client',
+        '--reason',
+        'test',
+        '--yes',
+      );
+      t.is(revoked.code, 0, revoked.stderr);
+      await until('its streams are ended', async () => !(await proxiesOf(world)).includes('/pair/client"'));
+      await until(
+        'the other refuses it',
+        async () => (await fetch(`http://127.0.0.1:${pair.port}`)).status === 503,
+      );
+      t.true((await proxiesOf(world)).includes('/pair/server"'), 'the other goes on');
     } finally {
       await load.stop();
       await pair.stop();
@@ -112,3 +127,7 @@ test.serial(
     }
   },
 );
+
+async function proxiesOf({ carnet }: World): Promise<string> {
+  return JSON.stringify(await carnet.call('GET', '/v1/proxies'));
+}

@@ -37,7 +37,10 @@ export class RemoteClient {
       svid ? Buffer.from(svid.chain) : null,
       { checkServerIdentity: () => undefined },
     );
-    this.#client = new Client(address, tls, { 'grpc.use_local_subchannel_pool': 1 });
+    this.#client = new Client(address, tls, {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.ssl_target_name_override': 'carnet',
+    });
     if (token !== undefined) this.#metadata.set('authorization', `Bearer ${token}`);
   }
 
