@@ -58,6 +58,8 @@ export function startIstio({
     shares: new Shares(clock),
     defaultTtlSeconds: config.leafTtl,
     maxCalls: MAX_CALLS,
+    addressOf: (call) => listener.addressOf(call),
+    vouchFor: (call) => listener.vouchFor(call),
   });
   return { [Symbol.dispose]: () => client.close() };
 }

@@ -1,21 +1,36 @@
 import type { Metadata, Server, ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js';
+import { callerOf } from '../api/rate-limit.ts';
 import { CarnetError, errorCodeOf } from '../errors.ts';
 import {
   IstioCertificateRequest,
   type IstioCertificateResponse,
   IstioCertificateServiceService as SERVICE,
 } from '../gen/istio/v1/auth/ca.ts';
+import { Places } from '../grpc/places.ts';
 import { statusOf } from '../grpc/status.ts';
 import type { Logger } from '../log.ts';
 import {
   type CertificateAuthorityOptions,
   type CertificateCall,
   createCertificate,
+  type TokenBearer,
 } from './create-certificate.ts';
 
+/** A call, as connections are asked for it. */
+interface Peer {
+  getPeer(): string;
+}
+
 export interface IstioServiceOptions extends CertificateAuthorityOptions {
-  /** Calls under way at once; the rest is refused, and Istio's clients try again. */
+  /**
+   * Calls under way at once; the rest is refused, and Istio's clients try again. One address, behind which there may be
+   * many, has three quarters of them: whoever shows tokens of nobody's leaves the others some.
+   */
   readonly maxCalls: number;
+  /** Where a call comes from. */
+  readonly addressOf: (call: Peer) => string;
+  /** A call's token was accepted. Throws `overloaded`. */
+  readonly vouchFor: (call: Peer) => void;
   readonly log: Logger;
 }
 
@@ -36,19 +51,19 @@ export function addIstioCertificateService(
   server: Pick<Server, 'addService'>,
   options: IstioServiceOptions,
 ): void {
-  const { maxCalls, log } = options;
-  let calls = 0;
+  const { maxCalls, addressOf, vouchFor, log } = options;
+  const places = new Places({ streams: maxCalls, streamsPerInstance: Math.ceil((maxCalls * 3) / 4) });
   const answer = async (call: CreateCall): Promise<IstioCertificateResponse> => {
-    if (calls >= maxCalls)
-      throw new CarnetError(
-        'overloaded',
-        `${calls} certificates are being made, which is the limit: try again`,
-      );
-    calls++;
+    const leave = places.take(callerOf(addressOf(call)));
     try {
-      return { certChain: await createCertificate(callOf(call), options) };
+      const authenticate = async (token: string): Promise<TokenBearer> => {
+        const bearer = await options.authenticate(token);
+        vouchFor(call);
+        return bearer;
+      };
+      return { certChain: await createCertificate(callOf(call), { ...options, authenticate }) };
     } finally {
-      calls--;
+      leave();
     }
   };
   server.addService(DEFINITION, {

@@ -53,11 +53,16 @@ function bearer(name: string, node: string): TokenBearer {
 }
 
 const recorded: Issuance[] = [];
+let address = '192.0.2.1';
+let vouched = 0;
+/** Whoever shows this token is waited for. */
+const asked = Promise.withResolvers<void>();
 const handedOut: string[] = [];
 const server = new Server();
 addIstioCertificateService(server, {
   trustDomain: TRUST_DOMAIN,
   authenticate: async (token) => {
+    if (token === 'slow') await asked.promise;
     const found = BEARERS[token];
     if (found === undefined) throw new CarnetError('unauthenticated', 'the token is nobody’s');
     return found;
@@ -98,6 +103,8 @@ addIstioCertificateService(server, {
   shares: new Shares(Date.now),
   defaultTtlSeconds: 3600,
   maxCalls: 8,
+  addressOf: () => address,
+  vouchFor: () => void vouched++,
   log: createLogger('fatal'),
 });
 const port = await promisify(server.bindAsync.bind(server))(
@@ -243,4 +250,19 @@ test.serial('a pod that asks without end has a share of its own, and the others 
   await t.notThrowsAsync(ask('of-web'));
   const byNodeAgent = { metadata: { ImpersonatedIdentity: WEB } };
   await t.notThrowsAsync(Promise.all(Array.from({ length: 6 }, () => ask('of-ztunnel', byNodeAgent))));
+});
+
+test.serial('whoever shows tokens of nobody’s leaves calls to other addresses', async (t) => {
+  const before = vouched;
+  address = '192.0.2.66';
+  const slow = Array.from({ length: 7 }, () => ask('slow').catch(({ code }: { code: number }) => code));
+  // The seventh of eight is one too many of this address.
+  t.is(await Promise.race(slow), status.RESOURCE_EXHAUSTED);
+  address = '192.0.2.1';
+  await t.notThrowsAsync(ask('of-web'));
+  t.is(vouched, before + 1, 'an accepted token vouches for its connection');
+  asked.resolve();
+  const codes = await Promise.all(slow);
+  t.is(codes.filter((code) => code === status.UNAUTHENTICATED).length, 6);
+  t.is(vouched, before + 1, 'and another does not');
 });
