@@ -1,7 +1,4 @@
-import { openWorkload, type WorkloadStream } from './workload-stream.ts';
-
-const UNAVAILABLE = 'gRPC status 14';
-const TRIES = 10;
+import { openWorkload } from './workload-stream.ts';
 
 /** Workloads that connect to one socket at once, and stay. */
 export interface Crowd {
@@ -27,9 +24,8 @@ export async function connectCrowd(socket: string, count: number): Promise<Crowd
   const firstMs: number[] = [];
   const first = renewed();
   const begin = performance.now();
-  const streams: WorkloadStream[] = [];
-  const open = (number: number, tries: number): void => {
-    streams[number] = openWorkload(
+  const streams = serials.map((_, number) =>
+    openWorkload(
       socket,
       ({ serial }) => {
         if (serial === serials[number]) return;
@@ -37,14 +33,9 @@ export async function connectCrowd(socket: string, count: number): Promise<Crowd
         serials[number] = serial;
         if (--waiting === 0) done();
       },
-      (why) => {
-        // One that waits for too long is told to come again, as programs do.
-        if (why.startsWith(UNAVAILABLE) && tries < TRIES) open(number, tries + 1);
-        else failed.reject(new Error(`a workload's stream ended: ${why}`));
-      },
-    );
-  };
-  for (const number of serials.keys()) open(number, 1);
+      (why) => failed.reject(new Error(`a workload's stream ended: ${why}`)),
+    ),
+  );
   await first;
   return {
     firstMs,

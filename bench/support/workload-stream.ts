@@ -20,11 +20,40 @@ const PREFIX_BYTES = 5;
 /** An X509SVIDRequest, which has no fields. */
 const REQUEST = Buffer.alloc(PREFIX_BYTES);
 
+/** As often as one that has nothing yet is told to try again: an agent lets nobody wait for more than some seconds. */
+const TRIES = 10;
+const UNAVAILABLE = 'gRPC status 14';
+
 /**
  * A workload: a connection of its own with one FetchX509SVID. Calls `onSvid` with each message, and `onEnd` when the
- * stream ends by itself. HTTP/2 without a gRPC library, as in proxies.ts and for the same reason.
+ * stream ends by itself, unless it is told to try again before it had anything: then it does, as programs do.
  */
 export function openWorkload(
+  socket: string,
+  onSvid: (svid: ReceivedSvid) => void,
+  onEnd: (why: string) => void,
+): WorkloadStream {
+  let [tries, received] = [0, false];
+  const open = (): WorkloadStream => {
+    tries++;
+    return openStream(
+      socket,
+      (svid) => {
+        received = true;
+        onSvid(svid);
+      },
+      (why) => {
+        if (received || tries >= TRIES || !why.startsWith(UNAVAILABLE)) onEnd(why);
+        else stream = open();
+      },
+    );
+  };
+  let stream = open();
+  return { close: () => stream.close() };
+}
+
+/** HTTP/2 without a gRPC library, as in proxies.ts and for the same reason. */
+function openStream(
   socket: string,
   onSvid: (svid: ReceivedSvid) => void,
   onEnd: (why: string) => void,
