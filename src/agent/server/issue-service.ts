@@ -138,17 +138,18 @@ export class IssueService {
         ({ entryId, spiffeId }) => entryId === wanted.entryId && spiffeId === wanted.spiffeId,
       );
     const claimed = parseWorkload(wanted, agent);
-    const claimedGrant = grantTo(claimed);
-    if (claimedGrant === undefined)
-      throw new CarnetError(
+    const ungranted = (): CarnetError =>
+      new CarnetError(
         'permission_denied',
         `no entry ${quoted(wanted.entryId)} grants ${quoted(wanted.spiffeId)} to what runs on ${agent.node} as ${claimed.instance}`,
       );
+    const claimedGrant = grantTo(claimed);
+    if (claimedGrant === undefined) throw ungranted();
     if (confirm === null) return { grant: claimedGrant, attestation: claimed };
     const { attestation, doubt } = await confirm(agent.node, claimed);
-    if (doubt === null) return { grant: claimedGrant, attestation };
+    // By the entries of now: to ask the cluster takes time, and they may have changed.
     const grant = grantTo(attestation);
-    if (grant === undefined) throw doubt;
+    if (grant === undefined) throw doubt ?? ungranted();
     return { grant, attestation };
   }
 

@@ -157,7 +157,10 @@ class LinkService {
       const { message } = call.request;
       if (message === null)
         throw new CarnetError('invalid_argument', `the request is not a valid ${what}Request`);
-      return await handle(agent, message);
+      const answered = await handle(agent, message);
+      // What was made takes time, in which the agent may have been banned, revoked or attested anew.
+      await gate.admit(call);
+      return answered;
     } catch (error) {
       refusals.add({ error, node, address, what });
       throw error;

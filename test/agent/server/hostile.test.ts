@@ -1,6 +1,10 @@
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
+import { createAgentKey } from '../../../src/agent/link/agent-identity.ts';
+import { IssueService } from '../../../src/agent/server/issue-service.ts';
+import type { LinkRefusals } from '../../../src/agent/server/refusals.ts';
+import { parseSpiffeId } from '../../../src/identity/spiffe-id.ts';
 import { until } from '../../support/until.ts';
 import { attest, createWorld, join, payloadOf, TestAgent } from './world.ts';
 
@@ -39,6 +43,47 @@ test('whoever begins attestations and says nothing keeps others out of none', as
   await until('all but three quarters of the places are refused him', () => refused >= STREAMS - 192);
   const { text } = await world.token();
   await t.notThrowsAsync(attest(replica, { payload: payloadOf(text) }));
+});
+
+test('an agent that is banned while its answer is being made does not get it', async (t) => {
+  const agent = new TestAgent(replica, await join(world, replica, 'banned-meanwhile'));
+  t.teardown(() => agent.close());
+  await agent.begin();
+  const { renewed } = world.agents;
+  world.agents.renewed = async (...given) => {
+    await renewed.apply(world.agents, given);
+    if (given[0] !== agent.identity.node) return;
+    await world.agents.ban(agent.identity.node, 'test', 'operator:test');
+    await agent.ended();
+  };
+  const { csr } = createAgentKey();
+  await t.throwsAsync(agent.call(agent.client.renew, { csr }), { code: 'agent_banned' });
+});
+
+test('an entry that is deleted while a workload is looked up grants it nothing', async (t) => {
+  const grant = {
+    ...{ entryId: 'web', entryVersion: 1, dnsNames: [], ttlSeconds: null, hint: null, federatesWith: [] },
+    spiffeId: parseSpiffeId('spiffe://carnet.local/web'),
+  };
+  let entries: (typeof grant)[] = [grant];
+  const service = new IssueService({
+    authorize: () => entries,
+    confirm: async (_node, attestation) => {
+      entries = [];
+      return { attestation, doubt: null };
+    },
+    issue: () => t.fail('it was issued') as never,
+    mintJwt: () => t.fail('it was minted') as never,
+    refusals: { add: () => undefined } as unknown as LinkRefusals,
+    clock: Date.now,
+  });
+  const agent = { node: 'n', serial: '01', address: '', selectors: [], evidence: {}, connection: 'peer-1' };
+  const wanted = {
+    ...{ csr: new Uint8Array(), entryId: 'web', spiffeId: grant.spiffeId, instance: 'container:1' },
+    ...{ selectors: ['unix:uid:7'], evidence: '{}' },
+  };
+  const { outcomes } = await service.issue(agent, { wanted: [wanted] });
+  t.like(outcomes[0]?.outcome, { $case: 'refused', value: { code: 'permission_denied' } });
 });
 
 test('an agent that opens connections without end keeps no other out, and costs the database nothing', async (t) => {
