@@ -162,13 +162,16 @@ async function announce(identity: Identity, flags: Flags): Promise<void> {
   if (flags.run !== undefined) await run(flags.run);
 }
 
-/** For a person. With `--watch` each rotation after the first is worth one line only. */
+/** For a person. With `--watch` each change after the first is worth one line only. */
 function tell(identity: IdentityDescription, watching: boolean): string {
   const minutes = (Date.parse(identity.not_after) - Date.now()) / 60_000;
   const left = minutes < 2 ? `${Math.round(minutes * 60)} s` : `${Math.round(minutes)} min`;
-  if (watching && told)
-    return `${new Date().toISOString()}  rotated  serial ${identity.serial}  valid until ${identity.not_after} (${left})\n`;
-  told = true;
+  const before = told;
+  told = identity.serial;
+  if (watching && before !== null) {
+    const what = before === identity.serial ? 'new bundle' : 'rotated';
+    return `${new Date().toISOString()}  ${what}  serial ${identity.serial}  valid until ${identity.not_after} (${left})\n`;
+  }
   const lines = [
     ['SPIFFE ID', identity.spiffe_id],
     ...identity.dns_names.map((name) => ['DNS name', name]),
@@ -186,7 +189,8 @@ function tell(identity: IdentityDescription, watching: boolean): string {
   return lines.map(([label = '', value]) => `${label.padEnd(11)}${value}\n`).join('');
 }
 
-let told = false;
+/** The serial that was told last. */
+let told: string | null = null;
 
 async function run(command: string): Promise<void> {
   const child = spawn('/bin/sh', ['-c', command], { stdio: ['ignore', 2, 2], timeout: RUN_TIMEOUT_MS });
