@@ -121,7 +121,12 @@ function filterOf(query: z.output<typeof IssuanceQueryParameters>, trustDomain: 
 
 /** A SPIFFE ID as an operator writes it: whole, or as its path. Throws `spiffe_id_invalid`. */
 export function identityOf(text: string, trustDomain: TrustDomain): string {
-  return text.startsWith('/') ? spiffeIdOf(trustDomain, text) : parseSpiffeId(text);
+  if (text.startsWith('/')) return spiffeIdOf(trustDomain, text);
+  if (text.includes(':')) return parseSpiffeId(text);
+  throw new CarnetError(
+    'spiffe_id_invalid',
+    `${JSON.stringify(text)}: give a path such as /web, or a whole SPIFFE ID`,
+  );
 }
 
 function issuanceBody(issuance: RecordedIssuance): z.input<typeof Issuance> {
