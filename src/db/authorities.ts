@@ -19,6 +19,7 @@ import type { Consumer, Outstanding } from '../rotation/fleet.ts';
 import type { NewRotation, Rotation, RotationChange } from '../rotation/rotation.ts';
 import type { CrlEntry } from '../x509/crl.ts';
 import type { RevocationReason } from '../x509/revocation-reason.ts';
+import { agentPresenters } from './agent-presenters.ts';
 import { federatedConsumers } from './bundle-served.ts';
 import { listConsumers, outstandingOf } from './consumers.ts';
 import type { Database, Queryable } from './database.ts';
@@ -299,7 +300,8 @@ class Changes implements AuthorityTransaction {
   }
 
   async consumers(): Promise<Consumer[]> {
-    return [...(await listConsumers(this.#tx)), ...(await federatedConsumers(this.#tx))];
+    const [instances, federated] = [await listConsumers(this.#tx), await federatedConsumers(this.#tx)];
+    return [...instances, ...federated, ...(await agentPresenters(this.#tx))];
   }
 
   outstanding(authorityIds: readonly string[]): Promise<Outstanding> {

@@ -201,6 +201,9 @@ export async function pruneConsumers(database: Queryable): Promise<void> {
   await database.query('DELETE FROM consumer WHERE keep_until < statement_timestamp()');
 }
 
+/** An agent's certificate is on record before its agent is known by it: by then it is. */
+const BEING_GRANTED = '10 seconds';
+
 /** The whole fleet, by instance; of one node where it is given. */
 export async function listConsumers(database: Queryable, node?: string): Promise<Consumer[]> {
   const rows = await database.query<ConsumerRow>(
@@ -233,7 +236,8 @@ function consumerOf(row: ConsumerRow): Consumer {
 /**
  * What these authorities signed that may still be presented: neither ended nor revoked, and its instance neither gone
  * nor known to hold others in its place. An instance's row speaks of what was issued before it was written; a server
- * or an agent holds the last that it was given, a banned one nothing. Read by (not_after), whatever the history's size.
+ * holds the last that it was given; an agent too, and the one before until it has shown that it has the last; a banned
+ * one nothing. Read by (not_after), whatever the history's size.
  */
 export async function outstandingOf(
   database: Queryable,
@@ -248,11 +252,12 @@ export async function outstandingOf(
      WHERE not_after > now() AND authority_id = ANY ($1) AND instance IS NOT NULL
        AND NOT EXISTS (SELECT FROM revocation WHERE revocation.serial = issuance.serial)
        AND NOT coalesce(gone OR (replaced AND profile <> 'agent'), false)
-       AND NOT (profile IN ('agent', 'server') AND EXISTS (
+       AND NOT (profile = 'server' AND EXISTS (
          SELECT FROM issuance AS later WHERE later.instance = issuance.instance
            AND (later.recorded_at, later.id) > (issuance.recorded_at, issuance.id)))
-       AND NOT (profile = 'agent' AND EXISTS (
-         SELECT FROM agent WHERE agent.node = issuance.node AND banned_at IS NOT NULL))`,
+       AND NOT (profile = 'agent' AND recorded_at < statement_timestamp() - interval '${BEING_GRANTED}' AND NOT EXISTS (
+         SELECT FROM agent WHERE agent.node = issuance.node AND banned_at IS NULL
+           AND (agent.serial = issuance.serial OR (seen_at IS NULL AND previous_serial = issuance.serial))))`,
     [authorityIds],
   );
   return { count: Number(row?.count ?? 0), until: row?.until?.getTime() ?? null };

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { agentPresenters } from '../../src/db/agent-presenters.ts';
 import {
   listConsumers,
   noteHandedOut,
@@ -305,6 +306,50 @@ test.serial('a certificate that was issued after its instance was last stored co
   await store.write({ records: [consumer('process:after')], ended: [] });
   t.is((await outstandingOf(database, ['after'])).count, 0);
 });
+
+test.serial(
+  "an agent's certificate counts until it has shown that it has the next, and so does one that is just being granted",
+  async (t) => {
+    const certificate = async (authority: string): Promise<string> => {
+      const one = { ...issued(authority, 'agent:far'), profile: 'agent', node: 'far' };
+      await insertIssuances(database, [one]);
+      return one.serial;
+    };
+    const counts = async () => {
+      const counted = ['first', 'old', 'new'].map((authority) => outstandingOf(database, [authority]));
+      return (await Promise.all(counted)).map(({ count }) => count);
+    };
+    const presented = async () =>
+      (await agentPresenters(database)).map(({ authorities, streams }) => [
+        streams,
+        ...authorities.toSorted(),
+      ]);
+    const age = () => database.query("UPDATE issuance SET recorded_at = now() - interval '1 minute'");
+    await database.query('ALTER TABLE issuance DISABLE TRIGGER ALL');
+    t.teardown(() => database.query('ALTER TABLE issuance ENABLE TRIGGER ALL'));
+    const [first, old, fresh] = [
+      await certificate('first'),
+      await certificate('old'),
+      await certificate('new'),
+    ];
+    t.deepEqual(await counts(), [1, 1, 1]);
+    await age();
+    t.deepEqual(await counts(), [0, 0, 0], 'none of them lets anybody in');
+    await database.query(
+      `INSERT INTO agent (node, method, selectors, evidence, attestation, attested_serial, serial, previous_serial, expires_at)
+       VALUES ('far', 'join_token', '{}', '{}', 1, decode($1, 'hex'), decode($3, 'hex'), decode($2, 'hex'), now())`,
+      [first, old, fresh],
+    );
+    t.deepEqual(await counts(), [0, 1, 1], 'it may not have got the last one');
+    t.deepEqual(await presented(), [[0, 'new', 'old']]);
+    await database.query('UPDATE agent SET seen_at = now(), last_seen_at = now()');
+    t.deepEqual(await counts(), [0, 0, 1]);
+    t.deepEqual(await presented(), [[1, 'new']], 'whom a rotation waits for, also after a compromise');
+    await database.query("UPDATE agent SET banned_at = now(), banned_by = 'x', ban_reason = 'x'");
+    t.deepEqual(await counts(), [0, 0, 0]);
+    t.deepEqual(await presented(), []);
+  },
+);
 
 test.serial('an instance that two agents know holds what either says', async (t) => {
   await insertIssuances(database, [issued('two', 'process:two')]);

@@ -54,7 +54,19 @@ test.serial(
       }
       await run('jwt', 'rotate', '--hold', '0s', '--reason', 'test');
       await run('root', 'rotate', '--issuing', '--hold', '0s', '--reason', 'test');
+      await run('root', 'rotate', '--hold', '0s', '--reason', 'test');
       await run('root', 'taint', '--hold', '0s', '--yes', '--reason', 'test');
+      await until('the agent is still one of ours', async () => {
+        const { code } = await carnet.cli(
+          'jwt',
+          'fetch',
+          '--agent-socket',
+          agent.socket,
+          '--audience',
+          'more',
+        );
+        return code === 0;
+      });
       await run('revoke', '--identity', 'spiffe://carnet.local/other', '--yes', '--reason', 'test');
       await run('federation', 'delete', 'b.test');
       await run('agents', 'ban', 'far', '--reason', 'test');
