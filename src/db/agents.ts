@@ -45,6 +45,7 @@ export class PostgresAgentStore implements AgentStore {
     this.#database = database;
   }
 
+  /** What is on record later is told by its number: the database's clock may jump. */
   attested(method: string, node: AttestedNode, { serial, expiresAt }: AgentCredential): Promise<void> {
     return this.#database.transact(async (tx) => {
       if (await isServerNode(tx, node.name)) throw ofServer(node.name);
@@ -58,7 +59,7 @@ export class PostgresAgentStore implements AgentStore {
          WHERE agent.banned_at IS NULL
            AND (agent.method = EXCLUDED.method OR EXCLUDED.method = 'join_token' OR agent.serial IS NULL)
            AND NOT EXISTS (SELECT FROM issuance AS known JOIN issuance AS late ON late.serial = EXCLUDED.serial
-             WHERE known.serial = agent.attested_serial AND (known.recorded_at, known.id) > (late.recorded_at, late.id))
+             WHERE known.serial = agent.attested_serial AND known.id > late.id)
          RETURNING attestation`,
         [node.name, method, node.selectors, node.evidence, serial, expiresAt],
       );

@@ -22,6 +22,18 @@ async function serialsOf(node: string): Promise<string[]> {
   return rows.map(({ serial }) => serial);
 }
 
+/** Puts a renewal on record, of the first attestation, that is otherwise like the certificate of this serial. */
+async function copyIssuance(serial: string, copy: string, recordedAt: string): Promise<void> {
+  await world.database.query(
+    `INSERT INTO issuance (recorded_at, not_before, not_after, serial, profile, identity, dns_names, authority_id,
+       public_key_sha256, certificate_sha256, certificate, node, instance, evidence, requester)
+     SELECT ${recordedAt}, not_before, not_after, decode($2, 'hex'), profile, identity, dns_names, authority_id,
+       public_key_sha256, certificate_sha256, certificate, node, instance, '{"attestation": 1}', requester
+     FROM issuance WHERE serial = decode($1, 'hex')`,
+    [serial, copy],
+  );
+}
+
 function credential(serial = ''): Parameters<World['agents']['attested']>[2] {
   return { serial, expiresAt: new Date(Date.now() + 60_000) };
 }
@@ -38,18 +50,23 @@ test('an attestation that comes to its end after a later one takes no place, and
   await agent.close();
 });
 
+test('a node is attested though the clock of the database was put back', async (t) => {
+  await join(world, replica, 'clock');
+  const [serial = ''] = await serialsOf('clock');
+  const ahead = randomBytes(16).toString('hex');
+  await copyIssuance(serial, ahead, "recorded_at + interval '1 hour'");
+  await world.database.query("UPDATE agent SET attested_serial = decode($1, 'hex') WHERE node = 'clock'", [
+    ahead,
+  ]);
+  await t.notThrowsAsync(join(world, replica, 'clock'));
+});
+
 test('a certificate of an earlier attestation that was renewed during the later one is no copy', async (t) => {
   await join(world, replica, 'surge');
   await join(world, replica, 'surge');
   const renewal = randomBytes(16).toString('hex');
-  await world.database.query(
-    `INSERT INTO issuance (not_before, not_after, serial, profile, identity, dns_names, authority_id,
-       public_key_sha256, certificate_sha256, certificate, node, instance, evidence, requester)
-     SELECT not_before, not_after, decode($1, 'hex'), profile, identity, dns_names, authority_id,
-       public_key_sha256, certificate_sha256, certificate, node, instance, '{"attestation": 1}', requester
-     FROM issuance WHERE instance = 'agent:surge' LIMIT 1`,
-    [renewal],
-  );
+  const [first = ''] = await serialsOf('surge');
+  await copyIssuance(first, renewal, 'statement_timestamp()');
   await t.throwsAsync(world.agents.presented('surge', renewal), { code: 'agent_unknown' });
   t.is((await world.agents.list()).find(({ node }) => node === 'surge')?.ban, null);
 });
