@@ -32,7 +32,7 @@ export function advisedOf(error: unknown, socket: string): unknown {
 function adviceOf(error: CarnetError, socket: string): string | null {
   if (errorCodeOf(error) === 'permission_denied')
     return `(this process has unix:uid:${process.geteuid?.()}; see carnet entry create --help)`;
-  return / (?:ENOENT|ECONNREFUSED) /.test(error.message)
+  return /^connect (?:ENOENT|ECONNREFUSED) /.test(error.message)
     ? `(no agent listens at ${socket}: start one, or name its socket with --agent-socket)`
     : null;
 }
