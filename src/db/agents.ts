@@ -72,6 +72,7 @@ export class PostgresAgentStore implements AgentStore {
     return this.#judged(node, async (tx, agent) => {
       const copied = await checkSerial(tx, agent, serial);
       if (copied !== null) return { copied };
+      await checkNotRevoked(tx, serial);
       if (serial === agent.serial && agent.seen_at === null)
         await tx.query('UPDATE agent SET seen_at = statement_timestamp() WHERE node = $1', [node]);
       const { method, selectors, evidence, attestation } = agent;
@@ -234,6 +235,12 @@ async function checkSerial(tx: Queryable, agent: AgentRow, serial: string): Prom
     'agent_unknown',
     `certificate ${serial} of the agent of ${agent.node} counts no more: the agent must be attested anew`,
   );
+}
+
+/** What a server was not told of yet counts too: whom one has cut off tries the next. */
+async function checkNotRevoked(tx: Queryable, serial: string): Promise<void> {
+  const revoked = await tx.query("SELECT FROM revocation WHERE serial = decode($1, 'hex')", [serial]);
+  if (revoked.length > 0) throw new CarnetError('unauthenticated', `certificate ${serial} is revoked`);
 }
 
 async function ban(tx: Queryable, { node }: AgentRow, reason: string, actor: string): Promise<void> {

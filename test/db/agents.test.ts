@@ -92,6 +92,13 @@ test('an agent that is told of twice at once keeps no other from being told of',
   for (const node of ['twice', 'once']) t.is((await listConsumers(world.database, node)).length, 1, node);
 });
 
+test('what is revoked is refused, also by a server that was not told yet', async (t) => {
+  await join(world, replica, 'revoked');
+  const [serial = ''] = await serialsOf('revoked');
+  await world.revokeNode('revoked');
+  await t.throwsAsync(world.agents.presented('revoked', serial), { code: 'unauthenticated' });
+});
+
 test('nodes that are gone for a month are kept in no server’s mind, unless they are banned', async (t) => {
   for (const node of ['gone', 'gone-banned', 'away']) await join(world, replica, node);
   await world.agents.ban('gone-banned', 'test', 'operator:test');

@@ -78,7 +78,7 @@ export interface AgentStore {
   attested(method: string, node: AttestedNode, credential: AgentCredential): Promise<void>;
   /**
    * A connection shows a certificate of the node for the first time. Throws `agent_unknown` for one that was replaced by
-   * a new attestation, or is of no agent at all; `agent_banned`; and `agent_copied` for one whose successor is in use
+   * a new attestation, or is of no agent at all; `unauthenticated` for one that is revoked; `agent_banned`; and `agent_copied` for one whose successor is in use
    * elsewhere, which bans the agent.
    */
   presented(node: string, serial: string): Promise<Standing>;
