@@ -1,9 +1,14 @@
+import { fitRecord } from '../../delivery/fit-record.ts';
 import type { FleetChanges, FleetRemains } from '../../delivery/fleet.ts';
 import type { FleetStore } from '../../delivery/fleet-report.ts';
 import type { ConsumerRecord } from '../../delivery/member.ts';
 import { isRetryable } from '../../errors.ts';
 import type { InstanceSvid } from '../cache/cached-state.ts';
+import { LINK_LIMITS } from '../link-limits.ts';
 import type { AgentLink } from './agent-link.ts';
+
+/** Half of a message: what stands around the records has room. */
+const MAX_PART_BYTES = LINK_LIMITS.upBytes / 2;
 
 /** What a cache kept, for a start with the servers away. */
 export interface KeptFleet {
@@ -35,7 +40,7 @@ export class FleetOnLink implements FleetStore {
   async write(changes: FleetChanges): Promise<void> {
     for (const record of changes.records) this.#records.set(record.instance, record);
     for (const instance of changes.ended) this.#records.delete(instance);
-    await this.#link.reportFleet(this.#socket, JSON.stringify(changes));
+    for (const part of partsOf(changes)) await this.#link.reportFleet(this.#socket, JSON.stringify(part));
   }
 
   /** For the cache. */
@@ -51,6 +56,22 @@ export class FleetOnLink implements FleetStore {
       return remainsOf(this.#kept);
     }
   }
+}
+
+/** Each within what a server takes in one message: it stands for itself, so one that is stored twice does no harm. */
+function* partsOf({ records, ended }: FleetChanges): Iterable<FleetChanges> {
+  let part: ConsumerRecord[] = [];
+  let bytes = 0;
+  for (const record of records.map(fitRecord)) {
+    const more = Buffer.byteLength(JSON.stringify(record));
+    if (part.length > 0 && bytes + more > MAX_PART_BYTES) {
+      yield { records: part, ended: [] };
+      [part, bytes] = [[], 0];
+    }
+    part.push(record);
+    bytes += more;
+  }
+  yield { records: part, ended };
 }
 
 function remainsOf({ fleet, svids }: KeptFleet): FleetRemains {

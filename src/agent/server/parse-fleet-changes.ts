@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { validate } from '../../api/validate.ts';
+import { RECORD_LIMITS } from '../../delivery/fit-record.ts';
 import type { FleetChanges } from '../../delivery/fleet.ts';
 import type { HeldRecord } from '../../delivery/member.ts';
 import { CarnetError } from '../../errors.ts';
@@ -7,10 +8,8 @@ import { LINK_LIMITS } from '../link-limits.ts';
 
 /** What a proxy says of itself, or a refusal in its words. */
 const MAX_TEXT = 4096;
-/** Of names, identities and authorities of one instance. */
-const MAX_ITEMS = 256;
-/** JSON. Some 300 streams' worth. */
-const MAX_HELD_BYTES = 256 * 1024;
+/** Of names, identities and authorities of one instance; and JSON, some 300 streams' worth. */
+const { items: MAX_ITEMS, heldBytes: MAX_HELD_BYTES } = RECORD_LIMITS;
 /** The longest that a certificate lives, and a day: nothing holds a rotation up for longer by its own word. */
 const MAX_KEEP_MS = 31 * 86_400_000;
 
