@@ -83,40 +83,43 @@ test('a workload that shows its certificate gets what the entries grant it, as t
   t.is(again?.svidPem, identity?.svidPem);
 });
 
-test('nobody gets anything who is not a workload with an instance, and nothing is recorded of him', async (t) => {
-  const { issuing } = await createAuthorities('ec-p256');
-  const foreign = createIssue({
-    activeAuthority: () => issuing.signing,
-    recorder: { record: async () => undefined },
-    clock: Date.now,
-    defaultTtlSeconds: 3600,
-    backdateSeconds: 30,
-    publicUrl: null,
-  });
-  const keys = generateKeys('ec-p256');
-  const { chain } = await foreign(issueRequest(keys, 'ec-p256'));
-  const agent = await join(world, replica);
-  const token = (claims: object): string =>
-    `${[{ alg: 'none' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.x`;
-  const web = await workload(t, 'container:with-two');
-  const before = await world.database.query('SELECT FROM issuance');
-  for (const [shows, code, says] of [
-    [shown(null), status.UNAUTHENTICATED, /show who you are/],
-    [shown({ chain, privateKey: keys.privateKey }), status.UNAUTHENTICATED, /does not verify/],
-    [shown(agent), status.PERMISSION_DENIED, /one of Carnet's own parts/],
-    [{ ...web, token: token({ exp: 1 }) }, status.UNAUTHENTICATED, /tokens are not taken here/],
-    [{ ...web, token: 'two words' }, status.UNAUTHENTICATED, /one bearer token/],
-  ] as const) {
-    const error = (await t.throwsAsync(
-      client(t, shows).fetch('default'),
-      undefined,
-      String(says),
-    )) as ServiceError;
-    t.is(error.code, code, error.details);
-    t.regex(error.details, says);
-  }
-  t.is((await world.database.query('SELECT FROM issuance')).length, before.length);
-});
+test.serial(
+  'nobody gets anything who is not a workload with an instance, and nothing is recorded of him',
+  async (t) => {
+    const { issuing } = await createAuthorities('ec-p256');
+    const foreign = createIssue({
+      activeAuthority: () => issuing.signing,
+      recorder: { record: async () => undefined },
+      clock: Date.now,
+      defaultTtlSeconds: 3600,
+      backdateSeconds: 30,
+      publicUrl: null,
+    });
+    const keys = generateKeys('ec-p256');
+    const { chain } = await foreign(issueRequest(keys, 'ec-p256'));
+    const agent = await join(world, replica);
+    const token = (claims: object): string =>
+      `${[{ alg: 'none' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.x`;
+    const web = await workload(t, 'container:with-two');
+    const before = await world.database.query('SELECT FROM issuance');
+    for (const [shows, code, says] of [
+      [shown(null), status.UNAUTHENTICATED, /show who you are/],
+      [shown({ chain, privateKey: keys.privateKey }), status.UNAUTHENTICATED, /does not verify/],
+      [shown(agent), status.PERMISSION_DENIED, /one of Carnet's own parts/],
+      [{ ...web, token: token({ exp: 1 }) }, status.UNAUTHENTICATED, /tokens are not taken here/],
+      [{ ...web, token: 'two words' }, status.UNAUTHENTICATED, /one bearer token/],
+    ] as const) {
+      const error = (await t.throwsAsync(
+        client(t, shows).fetch('default'),
+        undefined,
+        String(says),
+      )) as ServiceError;
+      t.is(error.code, code, error.details);
+      t.regex(error.details, says);
+    }
+    t.is((await world.database.query('SELECT FROM issuance')).length, before.length);
+  },
+);
 
 test('an agent has no word for a selector that its caller must prove by a certificate', async (t) => {
   const agent = new TestAgent(replica, await join(world, replica));
