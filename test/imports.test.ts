@@ -9,6 +9,7 @@ const PURE = [
   'x509',
   'identity',
   'policy',
+  'audit/log',
   'federation/accept-bundle.ts',
   'federation/parse-endpoint.ts',
   'federation/refresh-time.ts',
