@@ -8,6 +8,7 @@ import type { CrlEntry } from '../x509/crl.ts';
 import type { RevocationReason } from '../x509/revocation-reason.ts';
 import type { Authority, AuthorityState } from './authority.ts';
 import type { NewJwtKey, StoredJwtKey } from './jwt-key.ts';
+import type { StoredKey } from './key-store.ts';
 import type { KeyAlgorithm } from './signer.ts';
 import type { UpstreamRequest } from './upstream-request.ts';
 
@@ -55,6 +56,9 @@ export interface AuthorityTransaction {
   /** Removes the sealed key, for ever. */
   destroyKey(id: string): Promise<void>;
   /** Our key that waits for an outside CA's answer; null for none. */
+  /** The key of the log's checkpoints; null before the log has begun. */
+  logKey(): Promise<Pick<StoredKey, 'id' | 'sealedKey'> | null>;
+  resealLogKey(sealedKey: Uint8Array): Promise<void>;
   upstreamRequest(): Promise<UpstreamRequest | null>;
   replaceUpstreamRequest(request: UpstreamRequest | null): Promise<void>;
   /** The latest CRL of each authority that has one. */

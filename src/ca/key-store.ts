@@ -50,8 +50,14 @@ export interface KeyStores {
   readonly newKeys: KeyStore;
 }
 
+/** Keys of both kinds. */
+export interface AllKeys extends KeyStore {
+  /** Where keys are made that a token does not have. */
+  readonly sealed: KeyStore;
+}
+
 /** Keys of both kinds, each opened where it is: so authorities move into hardware, or out of it, by rotation. */
-export function keyStores({ sealed, token, newKeys }: KeyStores): KeyStore {
+export function keyStores({ sealed, token, newKeys }: KeyStores): AllKeys {
   const storeOf = ({ id, keyReference }: DoomedKey): KeyStore => {
     if (keyReference === null) return sealed;
     if (token !== null) return token;
@@ -61,6 +67,7 @@ export function keyStores({ sealed, token, newKeys }: KeyStores): KeyStore {
     );
   };
   return {
+    sealed,
     generate: (algorithm) => newKeys.generate(algorithm),
     open: (stored) => storeOf(stored).open(stored),
     destroy: async (stored) => storeOf(stored).destroy(stored),

@@ -11,7 +11,7 @@ export interface Rewrapped {
 }
 
 /**
- * Seals every authority's key, and that of a request to an outside CA, under `to` in place of `from`, all of them in
+ * Seals every authority's key, that of a request to an outside CA, and the log's, under `to` in place of `from`, all of them in
  * one transaction, and records it. The keys themselves, and what they signed, stay as they are. Run again, it finds
  * nothing to do. Throws `key_unseal_failed`, and then has changed nothing.
  */
@@ -23,10 +23,15 @@ export function rewrapKeys(
 ): Promise<Rewrapped> {
   return store.transact(async (tx) => {
     const request = await tx.upstreamRequest();
+    const logKey = await tx.logKey();
     const rewrapped: string[] = [];
     const before: string[] = [];
     const authorities = [...(await tx.list()), ...(await tx.jwtKeys())];
-    for (const { id, sealedKey } of [...authorities, ...(request === null ? [] : [request])]) {
+    for (const { id, sealedKey } of [
+      ...authorities,
+      ...(request ? [request] : []),
+      ...(logKey ? [logKey] : []),
+    ]) {
       if (sealedKey === null) continue;
       if (sealedUnder(sealedKey) === to.id) {
         before.push(id);
@@ -34,6 +39,7 @@ export function rewrapKeys(
       }
       const resealed = reseal(id, sealedKey, from, to);
       if (id === request?.id) await tx.replaceUpstreamRequest({ ...request, sealedKey: resealed });
+      else if (id === logKey?.id) await tx.resealLogKey(resealed);
       else await tx.reseal(id, resealed);
       await tx.event(eventOf(id, from, to, actor));
       rewrapped.push(id);

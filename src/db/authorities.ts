@@ -10,6 +10,7 @@ import type {
   StoredCrl,
 } from '../ca/authority-store.ts';
 import type { NewJwtKey, StoredJwtKey } from '../ca/jwt-key.ts';
+import type { StoredKey } from '../ca/key-store.ts';
 import type { KeyAlgorithm } from '../ca/signer.ts';
 import type { UpstreamRequest } from '../ca/upstream-request.ts';
 import { CarnetError } from '../errors.ts';
@@ -27,6 +28,7 @@ import { insertIssuances } from './issuances.ts';
 import { insertJwtKey, listJwtKeys, outstandingTokensOf } from './jwt-keys.ts';
 import { notify, type Topic } from './listen.ts';
 import { takeLock } from './locks.ts';
+import { findLogKey } from './log-keys.ts';
 import { insertEvents } from './operator-events.ts';
 import {
   findIssuance,
@@ -170,6 +172,14 @@ class Changes implements AuthorityTransaction {
 
   async destroyKey(id: string): Promise<void> {
     await this.#change(id, 'sealed_key = $2, key_reference = NULL', null);
+  }
+
+  logKey(): Promise<Pick<StoredKey, 'id' | 'sealedKey'> | null> {
+    return findLogKey(this.#tx);
+  }
+
+  async resealLogKey(sealedKey: Uint8Array): Promise<void> {
+    await this.#tx.query('UPDATE log_key SET sealed_key = $1', [sealedKey]);
   }
 
   upstreamRequest(): Promise<UpstreamRequest | null> {

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import test from 'ava';
+import type { StoredLogKey } from '../../src/audit/log-store.ts';
+import { sequence } from '../../src/audit/sequence.ts';
 import { createIssuing, createRoot } from '../../src/ca/create-authority.ts';
 import { parseKeyEncryptionKey } from '../../src/ca/key-encryption-key.ts';
 import { openAuthority } from '../../src/ca/open-authority.ts';
@@ -8,9 +10,11 @@ import { unsealKey } from '../../src/ca/seal.ts';
 import { sealedKeyStore } from '../../src/ca/sealed-key-store.ts';
 import { createUpstreamRequest } from '../../src/ca/upstream-request.ts';
 import { PostgresAuthorityStore } from '../../src/db/authorities.ts';
+import { PostgresLog } from '../../src/db/log.ts';
 import { listEvents } from '../../src/db/operator-events.ts';
 import { openDatabase } from '../db/fixtures.ts';
 import { createDatabase } from '../support/database.ts';
+import { until } from '../support/until.ts';
 import { authorityRequest, createAuthorities, KEK } from './authorities.ts';
 
 const NEW_KEK = parseKeyEncryptionKey(randomBytes(32).toString('hex'));
@@ -102,5 +106,29 @@ test('with another key than the present one nothing is changed', async (t) => {
     code: 'key_unseal_failed',
   });
   t.deepEqual(await store.list(), stored);
+  await close();
+});
+
+test("the key of the log is sealed anew with the others, and signs the log's next checkpoint", async (t) => {
+  const { store, close, database } = await storeWithAuthorities();
+  const log = new PostgresLog(database);
+  const sequencing = (kek: typeof KEK) => {
+    const keys = sealedKeyStore(kek);
+    return {
+      store: log,
+      newKeys: keys,
+      open: (key: StoredLogKey) => keys.open(key),
+      origin: 'carnet.test/log',
+    };
+  };
+  await until('the log has begun', async () => (await sequence(sequencing(KEK), null, 10)) !== null);
+  const id = (await log.key())?.id ?? '';
+  t.true((await rewrapKeys(store, KEK, NEW_KEK, 'local:uid-0')).rewrapped.includes(id));
+  const { length } = await database.query('SELECT FROM operator_event');
+  await until('the log has all events', async () => {
+    const turn = await sequence(sequencing(NEW_KEK), null, 1000);
+    return turn?.head?.size === length;
+  });
+  t.pass();
   await close();
 });

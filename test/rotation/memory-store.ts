@@ -142,6 +142,8 @@ export class MemoryAuthorityStore implements AuthorityStore {
       setState: async (id, state) => change(id, { state, stateSince: new Date(this.now) }),
       reseal: async (id, sealedKey) => change(id, { sealedKey }),
       destroyKey: async (id) => change(id, { sealedKey: null }),
+      logKey: async () => null,
+      resealLogKey: async () => undefined,
       upstreamRequest: async () => this.state.upstreamRequest,
       replaceUpstreamRequest: async (request: UpstreamRequest | null) => {
         this.state.upstreamRequest = request;

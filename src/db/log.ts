@@ -1,0 +1,113 @@
+import { ENTRY_KINDS } from '../audit/log/entry.ts';
+import type { CompleteNode } from '../audit/log/frontier.ts';
+import type { Hash } from '../audit/log/merkle.ts';
+import type { NodeRange } from '../audit/log/subtree.ts';
+import type { LogReader, LogStore, LogTransaction, SignedTree, StoredLogKey } from '../audit/log-store.ts';
+import { CarnetError } from '../errors.ts';
+import type { Database, Queryable } from './database.ts';
+import { tryLock } from './locks.ts';
+import { findLogKey, insertLogKey } from './log-keys.ts';
+import { appendRows, KINDS, RECORDED_AT, readEntries } from './log-rows.ts';
+
+/** The log in PostgreSQL. */
+export class PostgresLog implements LogStore, LogReader {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  sequence<T>(work: (tx: LogTransaction) => Promise<T>): Promise<T | null> {
+    return this.#database.transact(async (tx) =>
+      (await tryLock(tx, 'log')) ? work(transactionOf(tx)) : null,
+    );
+  }
+
+  readonly readNodes = (ranges: readonly NodeRange[]): Promise<Hash[][]> => readNodes(this.#database, ranges);
+
+  head(): Promise<SignedTree | null> {
+    return readHead(this.#database);
+  }
+
+  key(): Promise<StoredLogKey | null> {
+    return findLogKey(this.#database);
+  }
+
+  entries(start: number, end: number): Promise<Uint8Array[]> {
+    return readEntries(this.#database, start, end);
+  }
+
+  async findIssuance(serial: string): Promise<number | null> {
+    const [row] = await this.#database.query<{ leaf_index: string }>(
+      `SELECT leaf_index FROM log_entry WHERE kind = ${ENTRY_KINDS.issuance}
+         AND row_id = (SELECT id FROM issuance WHERE serial = decode($1, 'hex') LIMIT 1)`,
+      [serial],
+    );
+    return row === undefined ? null : Number(row.leaf_index);
+  }
+
+  async waitingSince(): Promise<Date | null> {
+    const oldest = KINDS.map(
+      (kind) => `(SELECT ${RECORDED_AT[kind]} AS recorded_at FROM ${kind}
+         WHERE xact >= coalesce((SELECT xact FROM log_entry ORDER BY leaf_index DESC LIMIT 1), '0')
+           AND NOT EXISTS (SELECT FROM log_entry WHERE kind = ${ENTRY_KINDS[kind]} AND row_id = ${kind}.id)
+         ORDER BY xact, id LIMIT 1)`,
+    );
+    const [row] = await this.#database.query<{ since: Date | null }>(
+      `SELECT min(recorded_at) AS since FROM (${oldest.join(' UNION ALL ')}) AS waiting`,
+    );
+    return row?.since ?? null;
+  }
+}
+
+function transactionOf(tx: Queryable): LogTransaction {
+  return {
+    readNodes: (ranges) => readNodes(tx, ranges),
+    key: () => findLogKey(tx),
+    insertKey: (key) => insertLogKey(tx, key),
+    head: () => readHead(tx),
+    append: (size, limit) => appendRows(tx, size, limit),
+    insertNodes: (nodes) => insertNodes(tx, nodes),
+    insertCheckpoint: async ({ size, root, note }) => {
+      await tx.query('INSERT INTO log_checkpoint (size, root, note) VALUES ($1, $2, $3)', [size, root, note]);
+    },
+  };
+}
+
+async function readHead(database: Queryable): Promise<SignedTree | null> {
+  const [row] = await database.query<{ size: string; root: Buffer; note: string }>(
+    'SELECT size, root, note FROM log_checkpoint ORDER BY size DESC LIMIT 1',
+  );
+  return row === undefined ? null : { size: Number(row.size), root: row.root, note: row.note };
+}
+
+/** Throws `internal` where the log does not have them all. */
+async function readNodes(database: Queryable, ranges: readonly NodeRange[]): Promise<Hash[][]> {
+  const rows = await database.query<{ hashes: Buffer[] }>(
+    `SELECT CASE level
+         WHEN 0 THEN ARRAY(SELECT leaf_hash FROM log_entry WHERE leaf_index >= start AND leaf_index < start + count
+           ORDER BY leaf_index)
+         ELSE ARRAY(SELECT hash FROM log_node WHERE log_node.level = given.level
+           AND node_index >= start AND node_index < start + count ORDER BY node_index) END AS hashes
+     FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS given (level, start, count, place)
+     ORDER BY place`,
+    [ranges.map(({ level }) => level), ranges.map(({ start }) => start), ranges.map(({ count }) => count)],
+  );
+  return ranges.map(({ level, start, count }, i) => {
+    const hashes = rows[i]?.hashes ?? [];
+    if (hashes.length !== count)
+      throw new CarnetError(
+        'internal',
+        `the log lacks hashes of level ${level} from ${start} on: ${hashes.length} of ${count}`,
+      );
+    return hashes;
+  });
+}
+
+async function insertNodes(tx: Queryable, nodes: readonly CompleteNode[]): Promise<void> {
+  if (nodes.length === 0) return;
+  await tx.query(
+    'INSERT INTO log_node (level, node_index, hash) SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[])',
+    [nodes.map(({ level }) => level), nodes.map(({ index }) => index), nodes.map(({ hash }) => hash)],
+  );
+}
