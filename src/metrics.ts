@@ -113,6 +113,16 @@ export function createMetrics() {
       'Work in the Kubernetes cluster that failed and is tried again, by part: rules, csr, pod_certificate, bundle.',
       ['part'],
     ),
+    logSize: gauge('carnet_log_size', "Entries that the log's latest checkpoint covers."),
+    logLagSeconds: gauge(
+      'carnet_log_lag_seconds',
+      'Seconds since this server last found all records in the log, or put them there. Alert on 10 and more.',
+    ),
+    logFailures: counter(
+      'carnet_log_failures_total',
+      "Turns at putting records into the log that failed, by the error's code; internal is an alarm.",
+      ['code'],
+    ),
     databaseUp: gauge('carnet_database_up', '1 while Postgres answers, 0 while nothing can be issued.'),
     httpRequests: counter('carnet_http_requests_total', 'HTTP requests, by route and status.', [
       'method',

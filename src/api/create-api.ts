@@ -2,6 +2,7 @@ import { Router } from '@koa/router';
 import Koa, { type Middleware } from 'koa';
 import type { AgentStore } from '../agent/server/agent-store.ts';
 import type { JoinTokenStore } from '../agent/server/join-token-store.ts';
+import type { LogReader } from '../audit/log-store.ts';
 import type { IssuanceQuery } from '../audit/query.ts';
 import type { StoredJwtKey } from '../ca/jwt-key.ts';
 import type { Clock } from '../clock.ts';
@@ -24,6 +25,7 @@ import { issuanceRoutes } from './issuances.ts';
 import { joinTokenRoutes } from './join-tokens.ts';
 import { jwtKeyRoutes } from './jwt-keys.ts';
 import { isLocalHost } from './local-host.ts';
+import { logRoutes } from './log.ts';
 import { oidcRoutes } from './oidc.ts';
 import { openApiRoute } from './openapi.ts';
 import { proxyRoutes } from './proxies.ts';
@@ -41,6 +43,7 @@ export interface ApiDependencies {
   readonly trustDomain: TrustDomain;
   readonly entries: EntryStore;
   readonly issuances: IssuanceQuery;
+  readonly auditLog: LogReader;
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
   readonly joinTokens: JoinTokenStore;
@@ -69,7 +72,7 @@ export function createApi(dependencies: ApiDependencies): Koa {
   const gate = new Gate(authenticator, clock);
   const router = new Router();
   for (const route of apiRoutes(dependencies, authenticator))
-    router.register(routerPath(route.path), [route.method], gate.serve(route));
+    router.register(routerPath(route), [route.method], gate.serve(route));
 
   const app = new Koa();
   app.on('error', (error) => log.debug({ err: error }, 'http connection failed'));
@@ -85,7 +88,8 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
   const { tokens, clock, trustDomain } = dependencies;
   const routes = [
     ...entryRoutes(dependencies.entries, trustDomain),
-    ...issuanceRoutes(dependencies.issuances, trustDomain),
+    ...issuanceRoutes(dependencies.issuances, dependencies.auditLog, trustDomain),
+    ...logRoutes(dependencies.auditLog),
     ...authorityRoutes(dependencies.authorities),
     ...rotationRoutes(dependencies.rotations),
     ...upstreamRoutes(dependencies.upstream),
@@ -106,8 +110,9 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
 }
 
 /** `/v1/entries/{id}` as the router writes it; a colon of our own is a letter like any other. */
-function routerPath(path: string): string {
-  return path.replaceAll(':', '\\:').replaceAll(/\{(\w+)\}/g, ':$1');
+function routerPath({ path, restOfPath }: Route): string {
+  const rest = restOfPath ? path.replace(/\{(\w+)\}$/, '*$1') : path;
+  return rest.replaceAll(':', '\\:').replaceAll(/\{(\w+)\}/g, ':$1');
 }
 
 const refuseForeignHosts: Middleware = (ctx, next) => {

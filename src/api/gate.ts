@@ -42,7 +42,7 @@ export class Gate {
       ctx.status = status;
       ctx.set('Content-Type', route.mediaType);
       ctx.body = bodyOf(body);
-      if (route.cacheSeconds !== null) allowCaches(ctx, ctx.body as string | Buffer, route.cacheSeconds);
+      allowCaches(ctx, ctx.body as string | Buffer, route);
     };
   }
 
@@ -62,9 +62,10 @@ function bodyOf(answer: unknown): string | Buffer {
   return typeof answer === 'string' ? answer : `${JSON.stringify(answer)}\n`;
 }
 
-/** Whoever has this answer already gets 304 (RFC 9110 §13.1.2). */
-function allowCaches(ctx: Context, body: string | Buffer, seconds: number): void {
-  ctx.set('Cache-Control', `public, max-age=${seconds}`);
+/** Whoever has this answer already gets 304 (RFC 9110 §13.1.2). What takes a token is in no shared cache. */
+function allowCaches(ctx: Context, body: string | Buffer, { access, cacheSeconds }: Route): void {
+  if (cacheSeconds === null) return;
+  ctx.set('Cache-Control', `${access === 'public' ? 'public' : 'private'}, max-age=${cacheSeconds}`);
   ctx.set('ETag', `"${hash('sha256', body, 'hex').slice(0, 32)}"`);
   if (ctx.fresh) ctx.status = 304;
 }

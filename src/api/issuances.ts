@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { timestampOf } from '../audit/cursor.ts';
+import type { LogReader } from '../audit/log-store.ts';
 import type {
   IssuanceDetail,
   IssuanceFilter,
@@ -20,6 +21,7 @@ import {
 } from './certificate-body.ts';
 import { Entry, entryBody } from './entries.ts';
 import { Hex, Pem, SerialInput, TextInput, Time, TimeInput, timeText } from './fields.ts';
+import { Logged, loggedBody } from './log.ts';
 import { PAGE_QUERY, pageSchema } from './page.ts';
 import { defineRoute, type Route } from './route.ts';
 
@@ -58,6 +60,7 @@ const IssuanceDetails = z
       .strictObject({ revoked_at: Time, reason_code: z.string(), reason: z.string(), actor: z.string() })
       .nullable()
       .meta({ description: 'What ended it before its time; null for one that is not revoked' }),
+    log: Logged.nullable().meta({ description: 'Its proof; null until it is in the log, within a second' }),
   })
   .meta({ id: 'IssuanceDetails' });
 
@@ -76,7 +79,7 @@ const IssuanceQueryParameters = z.strictObject({
   ...PAGE_QUERY,
 });
 
-export function issuanceRoutes(issuances: IssuanceQuery, trustDomain: TrustDomain): Route[] {
+export function issuanceRoutes(issuances: IssuanceQuery, log: LogReader, trustDomain: TrustDomain): Route[] {
   return [
     defineRoute({
       method: 'GET',
@@ -99,14 +102,14 @@ export function issuanceRoutes(issuances: IssuanceQuery, trustDomain: TrustDomai
       access: 'auditor',
       summary: 'Show one issued certificate',
       description:
-        'With the certificate, what attestation saw, the registration entry as it was, and what revoked it.',
+        'With the certificate, what attestation saw, the registration entry as it was, and what revoked it, and the proof that it is in the log.',
       params: z.strictObject({ serial: SerialInput }),
       response: IssuanceDetails,
       handle: async ({ params: { serial } }) => {
         const issuance = await issuances.get(serial);
         if (issuance === undefined)
           throw new CarnetError('not_found', `no certificate with the serial ${serial} is on record`);
-        return detailsBody(issuance);
+        return { ...detailsBody(issuance), log: await loggedBody(log, serial) };
       },
     }),
   ];
@@ -149,7 +152,7 @@ function issuanceBody(issuance: RecordedIssuance): z.input<typeof Issuance> {
   };
 }
 
-function detailsBody(issuance: IssuanceDetail): z.input<typeof IssuanceDetails> {
+function detailsBody(issuance: IssuanceDetail): Omit<z.input<typeof IssuanceDetails>, 'log'> {
   return {
     ...issuanceBody(issuance),
     ...contentsOf(issuance),

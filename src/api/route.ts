@@ -24,6 +24,8 @@ export interface Route {
   /** What the summary leaves open; Markdown. */
   readonly description: string;
   readonly params: z.ZodObject;
+  /** Its last parameter takes all that is left of the path, slashes and all. */
+  readonly restOfPath: boolean;
   readonly query: z.ZodObject;
   /** Null for a request without a body. */
   readonly body: z.ZodType | null;
@@ -71,6 +73,7 @@ interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B extends z.Zo
   readonly summary: string;
   readonly description?: string;
   readonly params?: P;
+  readonly restOfPath?: boolean;
   readonly query?: Q;
   readonly body?: B;
   readonly maxBodyBytes?: number;
@@ -105,6 +108,7 @@ export function defineRoute<
     summary: spec.summary,
     description: spec.description ?? '',
     params,
+    restOfPath: spec.restOfPath ?? false,
     query,
     body,
     maxBodyBytes: spec.maxBodyBytes ?? MAX_BODY_BYTES,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { loadKeyEncryptionKey } from '../ca/key-encryption-key.ts';
-import { type KeyStore, keyStores } from '../ca/key-store.ts';
+import { type AllKeys, keyStores } from '../ca/key-store.ts';
 import { pkcs11KeyStore } from '../ca/pkcs11-key-store.ts';
 import type { TokenOptions } from '../ca/pkcs11-token.ts';
 import { sealedKeyStore } from '../ca/sealed-key-store.ts';
@@ -26,7 +26,7 @@ export async function openKeyStore(
   config: KeySettings,
   keyEncryptionKeyText: string | undefined,
   log: Logger,
-): Promise<KeyStore> {
+): Promise<AllKeys> {
   const path = config.keyEncryptionKeyFile ?? join(config.dataDir, 'key-encryption-key');
   const sealed = sealedKeyStore(await loadKeyEncryptionKey(path, keyEncryptionKeyText));
   const options = tokenOptions(config, log);

@@ -17,6 +17,7 @@ import { PostgresEntryStore } from '../db/entries.ts';
 import { PostgresIssuanceQuery } from '../db/issuance-query.ts';
 import { PostgresJoinTokenStore } from '../db/join-tokens.ts';
 import { Listener, type Topic } from '../db/listen.ts';
+import { PostgresLog } from '../db/log.ts';
 import { migrate } from '../db/migrate.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
@@ -50,6 +51,7 @@ import { type OwnEndpoint, openFederation, startBundleEndpoint } from './start-f
 import { startIstio } from './start-istio.ts';
 import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
 import { type Link, startLink } from './start-link.ts';
+import { startLog } from './start-log.ts';
 import { type RemoteSds, startSds } from './start-sds.ts';
 import { untilDatabaseAnswers } from './until-database-answers.ts';
 import { openPlatforms } from './workload-platforms.ts';
@@ -108,6 +110,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const authorities = new Authorities(store, keys, config.trustDomain);
   const apply = applyOptionsOf(config, store, keys, clock);
 
+  const auditLog = new PostgresLog(database);
   const federation = openFederation({ config, database, authorities, clock, log, metrics });
   let agent: Agent | null = null;
   let sds: RemoteSds | null = null;
@@ -120,6 +123,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     joinTokens,
     agents,
     issuances: new PostgresIssuanceQuery(database),
+    auditLog,
     authorities: store,
     rotations: {
       pictures: () => store.transact(async (tx) => pictureOf(clock(), await readSituation(tx))),
@@ -209,6 +213,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     }),
   );
   await (config.noAgent ? freeServerNode : keepServerNode)(database, config.nodeName ?? hostname());
+  stack.use(startLog({ store: auditLog, keys, trustDomain: config.trustDomain, log, metrics }));
   const issue = createIssue({
     activeAuthority: () => authorities.active(),
     recorder,

@@ -18,6 +18,7 @@ import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { MemoryAgents, MemoryJoinTokens } from './memory-agents.ts';
 import { MemoryFederations } from './memory-federations.ts';
+import { MemoryLog } from './memory-log.ts';
 import { MemoryEntries, MemoryIssuances, MemoryTokens, Outage } from './memory-stores.ts';
 
 export const NOW = Date.parse('2026-03-10T12:00:00Z');
@@ -35,6 +36,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     issuances: new MemoryIssuances(outage),
     joinTokens: new MemoryJoinTokens(),
     agents: new MemoryAgents(),
+    auditLog: new MemoryLog(),
   };
   const time = { now: NOW };
   const clock = () => time.now;

@@ -24,6 +24,7 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
   stream.waiting(['gateway/x']);
 
   api.agents.add('web-1');
+  api.auditLog.entriesInLog = [Buffer.from('entry')];
 
   const { json: document } = await call(api, 'GET', '/v1/openapi.json', { as: 'none' });
   const exchanges: [method: string, path: string, called: string, body: unknown, status: number][] = [
@@ -93,6 +94,12 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['GET', '/crl/{authority}.crl', '/crl/none.crl', undefined, 404],
     ['GET', '/ca/{authority}.cer', '/ca/root-01020304.cer', undefined, 200],
     ['GET', '/ca/{authority}.cer', '/ca/none.cer', undefined, 404],
+    ['GET', '/v1/log', '/v1/log', undefined, 200],
+    ['GET', '/log/checkpoint', '/log/checkpoint', undefined, 200],
+    ['GET', '/log/vkey', '/log/vkey', undefined, 200],
+    ['GET', '/log/tile/{level}/{tile}', '/log/tile/0/000.p/1', undefined, 200],
+    ['GET', '/log/tile/{level}/{tile}', '/log/tile/0/000', undefined, 404],
+    ['GET', '/log/tile/entries/{tile}', '/log/tile/entries/000.p/1', undefined, 200],
     ['GET', '/healthz', '/healthz', undefined, 200],
     ['GET', '/readyz', '/readyz', undefined, 200],
     ['GET', '/metrics', '/metrics', undefined, 200],

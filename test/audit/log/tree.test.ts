@@ -44,7 +44,7 @@ test('roots are those that other implementations publish for the same leaves', (
   t.is(hex(tree.root), hex(EMPTY_ROOT));
   for (const [i, leaf] of VECTOR_LEAVES.entries()) {
     tree.push(leafHash(Buffer.from(leaf, 'hex')));
-    t.is(hex(tree.root), VECTOR_ROOTS[i]);
+    t.is(hex(tree.root), VECTOR_ROOTS[i] ?? '');
   }
 });
 

@@ -1,0 +1,172 @@
+import { z } from 'zod';
+import { encodeEntryBundle } from '../audit/log/entry-bundle.ts';
+import { formatVerifierKey } from '../audit/log/note.ts';
+import { proveInclusion } from '../audit/log/proof.ts';
+import { TILE_HEIGHT, TILE_WIDTH } from '../audit/log/subtree.ts';
+import { parseTilePath, type TilePath } from '../audit/log/tile-path.ts';
+import { verifierOf } from '../audit/log-key.ts';
+import type { LogReader, SignedTree, StoredLogKey } from '../audit/log-store.ts';
+import { CarnetError } from '../errors.ts';
+import { Time, timeText } from './fields.ts';
+import { defineRoute, type Route } from './route.ts';
+
+/** What is at such a path never changes: a wider partial tile has another path. */
+const FOR_EVER_SECONDS = 31_536_000;
+const KEY_SECONDS = 86_400;
+const TEXT = 'text/plain; charset=utf-8';
+const BYTES = 'application/octet-stream';
+
+const Base64 = z.string().meta({ description: 'Base64' });
+const Bytes = z.unknown().meta({ description: 'Bytes (C2SP tlog-tiles)' });
+
+const LogState = z
+  .strictObject({
+    origin: z.string().meta({ description: "The log's name" }),
+    verifier_key: z.string().meta({ description: 'C2SP signed-note' }),
+    size: z.int(),
+    root: Base64.nullable().meta({ description: 'Null before the first entry' }),
+    waiting_since: Time.nullable().meta({
+      description: 'When the oldest record that is not in the log yet was made; null for none',
+    }),
+  })
+  .meta({ id: 'Log' });
+
+/** Where an issuance is in the log, and the proof of it. */
+export const Logged = z
+  .strictObject({
+    index: z.int(),
+    entry: Base64.meta({ description: 'What is in the log, byte by byte as docs/AUDIT.md says' }),
+    inclusion_proof: z.array(Base64).meta({ description: 'Hashes, lowest first (RFC 6962 §2.1.1)' }),
+    checkpoint: z.string().meta({ description: 'A signed note (C2SP tlog-checkpoint)' }),
+  })
+  .meta({ id: 'Logged' });
+
+export type LogBody = z.output<typeof LogState>;
+export type LoggedBody = z.output<typeof Logged>;
+
+/**
+ * The log as C2SP tlog-tiles lays it out, below /log. Checkpoints, hashes and the key are for everybody: they tell how
+ * much there is, and nothing of what it says. Entries hold identities and evidence, and are for auditors.
+ */
+export function logRoutes(log: LogReader): Route[] {
+  return [
+    defineRoute({
+      method: 'GET',
+      path: '/v1/log',
+      name: 'getLog',
+      access: 'auditor',
+      summary: 'Show the state of the log',
+      response: LogState,
+      handle: async () => {
+        const { origin, ...key } = await keyOf(log);
+        const head = await log.head();
+        const waiting = await log.waitingSince();
+        return {
+          origin,
+          verifier_key: formatVerifierKey(verifierOf({ origin, ...key })),
+          size: head?.size ?? 0,
+          root: head && base64(head.root),
+          waiting_since: waiting && timeText(waiting),
+        };
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/log/checkpoint',
+      name: 'getCheckpoint',
+      access: 'public',
+      summary: 'Get the latest checkpoint of the log',
+      description: 'A signed note (C2SP tlog-checkpoint, signed-note).',
+      response: z.string(),
+      mediaType: TEXT,
+      handle: async () => (await headOf(log)).note,
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/log/vkey',
+      name: 'getVerifierKey',
+      access: 'public',
+      summary: "Get the key that the log's checkpoints are verified by",
+      description:
+        'C2SP signed-note. Whoever gets it from here trusts this server: keep it from the first day on.',
+      response: z.string(),
+      mediaType: TEXT,
+      cacheSeconds: KEY_SECONDS,
+      handle: async () => `${formatVerifierKey(verifierOf(await keyOf(log)))}\n`,
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/log/tile/entries/{tile}',
+      name: 'getEntryBundle',
+      access: 'auditor',
+      summary: 'Get a bundle of entries of the log',
+      description: '`tile` goes over slashes: `x001/067`, `000.p/12` (C2SP tlog-tiles).',
+      params: z.strictObject({ tile: z.string() }),
+      restOfPath: true,
+      response: Bytes,
+      mediaType: BYTES,
+      cacheSeconds: FOR_EVER_SECONDS,
+      handle: async ({ params: { tile } }) => {
+        const { start, count } = await extentOf(log, parseTilePath(`entries/${tile}`));
+        return encodeEntryBundle(await log.entries(start, start + count));
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/log/tile/{level}/{tile}',
+      name: 'getTile',
+      access: 'public',
+      summary: 'Get a tile of hashes of the log',
+      description: '`tile` goes over slashes: `x001/067`, `000.p/12` (C2SP tlog-tiles).',
+      params: z.strictObject({ level: z.string().regex(/^\d$/), tile: z.string() }),
+      restOfPath: true,
+      response: Bytes,
+      mediaType: BYTES,
+      cacheSeconds: FOR_EVER_SECONDS,
+      handle: async ({ params: { level, tile } }) => {
+        const [hashes = []] = await log.readNodes([await extentOf(log, parseTilePath(`${level}/${tile}`))]);
+        return Buffer.concat(hashes);
+      },
+    }),
+  ];
+}
+
+/** Null for an issuance that is in no checkpoint yet. */
+export async function loggedBody(log: LogReader, serial: string): Promise<z.input<typeof Logged> | null> {
+  const index = await log.findIssuance(serial);
+  const head = index === null ? null : await log.head();
+  if (index === null || head === null) return null;
+  const [entry] = await log.entries(index, index + 1);
+  if (entry === undefined) return null;
+  const proof = await proveInclusion(index, head.size, log.readNodes);
+  return { index, entry: base64(entry), inclusion_proof: proof.map(base64), checkpoint: head.note };
+}
+
+/** Throws `not_found` for what goes beyond the latest checkpoint. */
+async function extentOf(
+  log: LogReader,
+  { level, index, width }: TilePath,
+): Promise<{ level: number; start: number; count: number }> {
+  const { size } = await headOf(log);
+  const height = level === 'entries' ? 0 : level;
+  const start = index * TILE_WIDTH;
+  if (start + width > Math.floor(size / 2 ** (height * TILE_HEIGHT)))
+    throw new CarnetError('not_found', `the log has ${size} entries, and so not this tile`);
+  return { level: height, start, count: width };
+}
+
+async function headOf(log: LogReader): Promise<SignedTree> {
+  const head = await log.head();
+  if (head === null) throw new CarnetError('not_found', 'the log has no checkpoint yet');
+  return head;
+}
+
+async function keyOf(log: LogReader): Promise<StoredLogKey> {
+  const key = await log.key();
+  if (key === null) throw new CarnetError('not_found', 'the log has not begun yet');
+  return key;
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
+}

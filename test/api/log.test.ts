@@ -1,0 +1,101 @@
+import test from 'ava';
+import { openCheckpoint } from '../../src/audit/log/checkpoint.ts';
+import { leafHash } from '../../src/audit/log/merkle.ts';
+import { parseVerifierKey } from '../../src/audit/log/note.ts';
+import { checkInclusion } from '../../src/audit/log/proof.ts';
+import { type Api, assertDocumented, call, makeCertificate, makeIssuance, startApi } from './harness.ts';
+
+const ENTRIES = 300;
+const FOR_EVER = 31_536_000;
+
+function fill(api: Api): Buffer[] {
+  const entries = Array.from({ length: ENTRIES }, (_, i) => Buffer.from(`entry ${i}`));
+  api.auditLog.entriesInLog = entries;
+  return entries;
+}
+
+async function bytes(api: Api, path: string, token: string | null = null): Promise<Buffer> {
+  const headers = token === null ? {} : { authorization: `Bearer ${token}` };
+  const response = await fetch(api.url + path, { headers });
+  return Buffer.from(await response.arrayBuffer());
+}
+
+test('the checkpoint verifies under the published key, without a token', async (t) => {
+  const api = await startApi(t);
+  t.is((await call(api, 'GET', '/log/checkpoint', { as: 'none' })).status, 404);
+  fill(api);
+  const key = parseVerifierKey((await call(api, 'GET', '/log/vkey', { as: 'none' })).text.trimEnd());
+  const { text, headers } = await call(api, 'GET', '/log/checkpoint', { as: 'none' });
+  t.is(openCheckpoint(text, key).size, ENTRIES);
+  t.is(headers.get('content-type'), 'text/plain; charset=utf-8');
+  t.is(headers.get('cache-control'), 'no-store');
+});
+
+test('tiles have the hashes of their level, and are cached for ever by everybody', async (t) => {
+  const api = await startApi(t);
+  const entries = fill(api);
+  t.deepEqual(await bytes(api, '/log/tile/0/000'), Buffer.concat(entries.slice(0, 256).map(leafHash)));
+  t.deepEqual(await bytes(api, '/log/tile/0/001.p/44'), Buffer.concat(entries.slice(256).map(leafHash)));
+  t.deepEqual(await bytes(api, '/log/tile/0/001.p/2'), Buffer.concat(entries.slice(256, 258).map(leafHash)));
+  t.is((await bytes(api, '/log/tile/1/000.p/1')).length, 32);
+  const { headers } = await call(api, 'GET', '/log/tile/0/000', { as: 'none' });
+  t.is(headers.get('cache-control'), `public, max-age=${FOR_EVER}`);
+});
+
+test('bundles have the entries, and are for auditors and their own caches alone', async (t) => {
+  const api = await startApi(t);
+  fill(api);
+  const bundle = await bytes(api, '/log/tile/entries/001.p/2', api.bearers.auditor);
+  t.is(bundle.toString('latin1'), '\0\u0009entry 256\0\u0009entry 257');
+  const { headers } = await call(api, 'GET', '/log/tile/entries/000', { as: 'auditor' });
+  t.is(headers.get('cache-control'), `private, max-age=${FOR_EVER}`);
+  for (const path of ['/log/tile/entries/000', '/log/tile/entries%2F000', '/log/tile/entries%2f000/000'])
+    t.not((await call(api, 'GET', path, { as: 'none' })).status, 200, path);
+  t.is((await call(api, 'GET', '/log/tile/entries/000', { as: 'none' })).status, 401);
+});
+
+for (const path of [
+  '/log/tile/0/001',
+  '/log/tile/0/001.p/45',
+  '/log/tile/0/002.p/1',
+  '/log/tile/1/000.p/2',
+  '/log/tile/1/000',
+  '/log/tile/0/1',
+  '/log/tile/0/..',
+  '/log/tile/0/000.p/0',
+  '/log/tile/0/x000/000',
+  '/log/tile/entries/001.p/45',
+])
+  test(`there is nothing at ${path} of a log of ${ENTRIES} entries`, async (t) => {
+    const api = await startApi(t);
+    fill(api);
+    t.is((await call(api, 'GET', path)).status, 404);
+  });
+
+test('an issuance comes with its entry and the proof that it is in the log', async (t) => {
+  const api = await startApi(t);
+  const issuance = makeIssuance(7, await makeCertificate('leaf'));
+  api.issuances.issuances.push(issuance);
+  const path = `/v1/issuances/${issuance.serial}`;
+  t.is((await call(api, 'GET', path)).json.log, null);
+  const entries = fill(api);
+  api.auditLog.serials = ['', '', issuance.serial];
+  const answer = await call(api, 'GET', path);
+  const { json: document } = await call(api, 'GET', '/v1/openapi.json');
+  assertDocumented(t, document, ['GET', '/v1/issuances/{serial}'], answer);
+  const { index, entry, inclusion_proof, checkpoint } = answer.json.log;
+  t.is(index, 2);
+  t.deepEqual(Buffer.from(entry, 'base64'), entries[2]);
+  const key = parseVerifierKey((await call(api, 'GET', '/log/vkey')).text.trimEnd());
+  const proof = inclusion_proof.map((hash: string) => Buffer.from(hash, 'base64'));
+  t.true(checkInclusion(2, leafHash(Buffer.from(entry, 'base64')), openCheckpoint(checkpoint, key), proof));
+});
+
+test('the state of the log says how much is in it, and since when the oldest record waits', async (t) => {
+  const api = await startApi(t);
+  fill(api);
+  api.auditLog.waiting = new Date(api.time.now);
+  const { json } = await call(api, 'GET', '/v1/log', { as: 'auditor' });
+  t.like(json, { origin: 'carnet.local/log', size: ENTRIES, waiting_since: '2026-03-10T12:00:00.000Z' });
+  t.is((await call(api, 'GET', '/v1/log', { as: 'none' })).status, 401);
+});
