@@ -1,5 +1,7 @@
 import { Command } from 'commander';
 import type { IssuanceBody, IssuanceDetailsBody } from '../api/issuances.ts';
+import { proveCommand } from './audit-prove.ts';
+import { verifyCommand } from './audit-verify.ts';
 import { refuseShortened, shortInstance } from './instance.ts';
 import { clientOf, type OperatorFlags, operatorCommand } from './operator.ts';
 import { note, PROCESS_TERMINAL, Table, type Terminal, writeFields, writeJson, writeLine } from './output.ts';
@@ -16,12 +18,14 @@ interface SearchFlags extends OperatorFlags, Partial<Record<Filter, string>> {
   readonly all?: boolean;
 }
 
-/** `carnet audit search|show`. */
+/** `carnet audit search|show|prove|verify`. */
 export function auditCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
   return new Command('audit')
     .description('every certificate that was ever issued')
     .addCommand(searchCommand(terminal))
-    .addCommand(showCommand(terminal));
+    .addCommand(showCommand(terminal))
+    .addCommand(proveCommand(terminal))
+    .addCommand(verifyCommand(terminal));
 }
 
 function searchCommand(terminal: Terminal): Command {
@@ -120,6 +124,7 @@ function writeDetails(terminal: Terminal, issuance: IssuanceDetailsBody): void {
     ['Node', issuance.node ?? '-'],
     ['Instance', issuance.instance ?? '-'],
     ['Requested by', issuance.requester],
+    ['Log entry', issuance.log === null ? 'not yet' : String(issuance.log.index)],
     ['Granted by', entry === null ? '-' : `${entry.id} version ${entry.version}: ${entry.spiffe_id}`],
     ['  selectors', entry?.selectors.join(' ') ?? '-'],
     ['Key SHA-256', issuance.public_key_sha256],

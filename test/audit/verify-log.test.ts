@@ -1,0 +1,238 @@
+import test, { type ExecutionContext } from 'ava';
+import { ENTRY_COLUMNS, type EntryKind } from '../../src/audit/log/entry.ts';
+import { verifierOf } from '../../src/audit/log-key.ts';
+import { verifyLog } from '../../src/audit/verify-log.ts';
+import type { Queryable } from '../../src/db/database.ts';
+import { insertIssuances } from '../../src/db/issuances.ts';
+import { PostgresLog } from '../../src/db/log.ts';
+import { PostgresLogSource } from '../../src/db/log-source.ts';
+import { insertEvents } from '../../src/db/operator-events.ts';
+import { errorCodeOf } from '../../src/errors.ts';
+import { issuance, openDatabase } from '../db/fixtures.ts';
+import { event, recordRevocation, sequenceAll } from '../db/log-fixtures.ts';
+import { createDatabase } from '../support/database.ts';
+
+/** One database for all rows of the matrix: each changes it in a transaction that is rolled back. */
+const created = await createDatabase();
+const database = openDatabase(created.url, { maxConnections: 4 });
+const log = new PostgresLog(database);
+const SIZE = 607;
+
+test.before(async () => {
+  await insertEvents(database, [event({ before: { a: 1 } }), event(), event()]);
+  await sequenceAll(database, 3);
+  await insertIssuances(
+    database,
+    Array.from({ length: 300 }, () => issuance()),
+  );
+  await recordRevocation(database);
+  await sequenceAll(database, 304);
+  await insertIssuances(
+    database,
+    Array.from({ length: 300 }, () => issuance()),
+  );
+  await insertEvents(database, [event({ before: { a: 1 } })]);
+  await recordRevocation(database);
+  await recordRevocation(database);
+  await sequenceAll(database, SIZE);
+});
+test.after.always(async () => {
+  await database.close();
+  await created.drop();
+});
+
+/** Verifies what the database would be after these statements, by one whom no trigger and no privilege hinders. */
+async function verifyAfter(statements: readonly string[], kept: readonly string[] = []) {
+  const stored = await log.key();
+  if (stored === null) throw new Error('the log has not begun');
+  const undone = new Error('undone');
+  let result: Awaited<ReturnType<typeof verifyLog>> | undefined;
+  await database
+    .transact(async (tx) => {
+      await disableTriggers(tx);
+      for (const statement of statements) await tx.query(statement);
+      const source = new PostgresLogSource(tx);
+      result = await verifyLog({ source, key: verifierOf(stored), kept, onProgress: () => undefined });
+      throw undone;
+    })
+    .catch((error: unknown) => {
+      if (error !== undone) throw error;
+    });
+  if (result === undefined) throw new Error('nothing was verified');
+  return result;
+}
+
+async function disableTriggers(tx: Queryable): Promise<void> {
+  const tables = await tx.query<{ name: string }>(
+    `SELECT DISTINCT tgrelid::regclass::text AS name FROM pg_trigger WHERE tgname = 'append_only'`,
+  );
+  for (const { name } of tables) await tx.query(`ALTER TABLE ${name} DISABLE TRIGGER append_only`);
+}
+
+async function names(t: ExecutionContext, statements: readonly string[], expected: RegExp): Promise<void> {
+  const { fault } = await verifyAfter(statements);
+  t.regex(fault ?? 'all holds', expected);
+}
+
+test.serial('a log that nobody touched holds, with all of its checkpoints', async (t) => {
+  const done: number[] = [];
+  const stored = await log.key();
+  if (stored === null) return t.fail();
+  const source = new PostgresLogSource(database);
+  const onProgress = (count: number): unknown => done.push(count);
+  const verified = await verifyLog({ source, key: verifierOf(stored), kept: [], onProgress });
+  t.is(verified.fault, null);
+  t.is(verified.head?.size, SIZE);
+  t.true(verified.checkpoints >= 3);
+  t.is(done.at(-1), SIZE);
+});
+
+/** Which row of each kind is changed: the last but one. */
+const VICTIM = {
+  issuance: `id = (SELECT max(id) - 1 FROM issuance)`,
+  revocation: `id = (SELECT max(id) - 1 FROM revocation)`,
+  operator_event: `id = (SELECT max(id) FROM operator_event)`,
+} as const satisfies Record<EntryKind, string>;
+
+/** The least that can be changed, by the type of a column: a byte, a bit, a letter's case, a microsecond. */
+const LEAST: Readonly<Record<string, (column: string) => string>> = {
+  int8: (column) => `coalesce(${column}, 0) + 1000000`,
+  int4: (column) => `${column} + 1`,
+  xid8: (column) => `(${column}::text::numeric + 1)::text::xid8`,
+  timestamptz: (column) => `${column} + interval '1 microsecond'`,
+  bytea: (column) => `set_byte(${column}, 0, get_byte(${column}, 0) # 1)`,
+  text: (column) => `overlay(${column} placing '!' from 1 for 1)`,
+  _text: (column) => `ARRAY[overlay(${column}[1] placing '!' from 1 for 1)]`,
+  json: (column) => `replace(${column}::text, '{', '{ ')::json`,
+};
+
+for (const kind of Object.keys(ENTRY_COLUMNS) as EntryKind[])
+  for (const column of ENTRY_COLUMNS[kind])
+    test.serial(`one byte changed in ${kind}.${column} is named with its row`, async (t) => {
+      const [type] = await database.query<{ name: string }>(
+        `SELECT t.typname AS name FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+         WHERE attrelid = $1::regclass AND attname = $2`,
+        [kind, column],
+      );
+      const least = LEAST[type?.name ?? ''];
+      if (least === undefined) return t.fail(`no way to change a ${type?.name}`);
+      const change = column === 'id' ? `ALTER TABLE ${kind} ALTER COLUMN id DROP IDENTITY` : `SELECT`;
+      await names(
+        t,
+        [
+          // A revocation names a denial and an authority that there are.
+          'ALTER TABLE revocation DROP CONSTRAINT revocation_denial_id_fkey, DROP CONSTRAINT revocation_authority_id_fkey',
+          change,
+          `UPDATE ${kind} SET ${column} = ${least(column)} WHERE ${VICTIM[kind]}`,
+        ],
+        new RegExp(`^entry \\d+: ${kind} \\d+.* (was changed after it was logged|is gone, or has another)`),
+      );
+    });
+
+for (const [what, statements, expected] of [
+  ['a row deleted', [`DELETE FROM issuance WHERE ${VICTIM.issuance}`], /^entry \d+: issuance \d+ is gone/],
+  [
+    'a row deleted with its entry',
+    [
+      `DELETE FROM issuance WHERE id = (SELECT row_id FROM log_entry WHERE leaf_index = 400)`,
+      'DELETE FROM log_entry WHERE leaf_index = 400',
+    ],
+    /^entry 400 is missing/,
+  ],
+  [
+    'a row inserted among earlier ones',
+    [
+      `INSERT INTO operator_event (id, xact, recorded_at, actor, action, subject, reason) OVERRIDING SYSTEM VALUE
+       SELECT 999999, xact, recorded_at, 'operator:eve', 'entry.create', 'x', '' FROM operator_event ORDER BY id LIMIT 1`,
+    ],
+    /^operator_event 999999 .*operator:eve.* is not in the log/,
+  ],
+  [
+    'a row inserted with an entry behind the last',
+    [
+      `INSERT INTO log_entry SELECT leaf_index + 1, kind, xact, row_id + 1000, row_recorded_at, leaf_hash
+       FROM log_entry ORDER BY leaf_index DESC LIMIT 1`,
+    ],
+    new RegExp(`^entry ${SIZE} is in no checkpoint`),
+  ],
+  [
+    'two rows swapped',
+    [
+      `UPDATE issuance SET (serial, certificate, certificate_sha256, public_key_sha256) =
+         (SELECT serial, certificate, certificate_sha256, public_key_sha256 FROM issuance AS other
+          WHERE other.id = CASE issuance.id WHEN 5 THEN 6 ELSE 5 END) WHERE id IN (5, 6)`,
+    ],
+    /^entry \d+: issuance 5 .*was changed/,
+  ],
+  [
+    'two entries swapped',
+    [
+      `ALTER TABLE log_entry DROP CONSTRAINT log_entry_pkey`,
+      `UPDATE log_entry SET leaf_index = 801 - leaf_index WHERE leaf_index IN (400, 401)`,
+    ],
+    /^entry 401: issuance \d+ is out of order/,
+  ],
+  [
+    'a row changed together with its leaf hash',
+    [
+      `UPDATE issuance SET node = 'elsewhere' WHERE id = (SELECT row_id FROM log_entry WHERE leaf_index = 310)`,
+      `UPDATE log_entry SET leaf_hash = sha256('\\x00'::bytea || '\\x0101'::bytea || (SELECT record_send(ROW(${ENTRY_COLUMNS.issuance.join(', ')}))
+         FROM issuance WHERE id = row_id)) WHERE leaf_index = 310`,
+    ],
+    /^the checkpoint of \d+ entries is of another tree: of the entries \d+ to \d+/,
+  ],
+  [
+    'a leaf hash rewritten',
+    ['UPDATE log_entry SET leaf_hash = sha256(leaf_hash) WHERE leaf_index = 9'],
+    /^entry 9: issuance/,
+  ],
+  [
+    'a tile rewritten',
+    ['UPDATE log_node SET hash = sha256(hash) WHERE node_index = 1'],
+    /^tile 0\/1: .* was changed/,
+  ],
+  ['a tile taken away', ['DELETE FROM log_node WHERE node_index = 1'], /^tile 0\/1: .* is missing/],
+  [
+    'a root rewritten',
+    ['UPDATE log_checkpoint SET root = sha256(root) WHERE size = 304'],
+    /^the checkpoint of 304 entries is not what was signed/,
+  ],
+  [
+    'a note rewritten',
+    [`UPDATE log_checkpoint SET note = replace(note, E'\\n304\\n', E'\\n305\\n')`],
+    /^the checkpoint of 304 entries does not verify/,
+  ],
+  [
+    'the latest checkpoint taken away',
+    [`DELETE FROM log_checkpoint WHERE size = ${SIZE}`],
+    /^entry \d+ is in no checkpoint/,
+  ],
+] as const)
+  test.serial(`${what} is named`, (t) => names(t, statements, expected));
+
+test.serial('a database that was set back does not hold against a checkpoint that was kept', async (t) => {
+  const head = await log.head();
+  const kept = [head?.note ?? ''];
+  t.is((await verifyAfter([], kept)).fault, null);
+  const back = [
+    'DELETE FROM log_checkpoint WHERE size > 304',
+    'DELETE FROM log_entry WHERE leaf_index >= 304',
+    'DELETE FROM log_node WHERE node_index >= 1',
+  ];
+  const issued = 'DELETE FROM issuance WHERE xact > (SELECT max(xact) FROM log_entry)';
+  const rest = [
+    'DELETE FROM operator_event WHERE xact > (SELECT max(xact) FROM log_entry)',
+    'DELETE FROM revocation WHERE xact > (SELECT max(xact) FROM log_entry)',
+  ];
+  t.is((await verifyAfter([...back, issued, ...rest])).fault, null);
+  t.regex((await verifyAfter([...back, issued, ...rest], kept)).fault ?? '', /it was set back$/);
+});
+
+test.serial('checkpoints by another key, or kept ones that are none, are told apart', async (t) => {
+  const source = new PostgresLogSource(database);
+  const key = { name: 'carnet.local/log', publicKey: Buffer.alloc(32, 9) };
+  const verified = await verifyLog({ source, key, kept: [], onProgress: () => undefined });
+  t.regex(verified.fault ?? '', /^the checkpoint of \d+ entries does not verify/);
+  const error = await t.throwsAsync(verifyAfter([], ['not a note']));
+  t.is(errorCodeOf(error), 'invalid_argument');
+});
