@@ -2,6 +2,7 @@ import type { AuthorityBody } from '../api/authorities.ts';
 import type { FederationBody } from '../api/federation.ts';
 import type { ReadinessBody } from '../api/health.ts';
 import { isLoopback } from '../api/local-host.ts';
+import type { LogBody } from '../api/log.ts';
 import type { ProxyBody } from '../api/proxies.ts';
 import type { UnrecordedListBody } from '../api/unrecorded.ts';
 import { LATE } from '../rotation/lateness.ts';
@@ -21,6 +22,8 @@ const MAX_CLOCK_SKEW_MS = 30_000;
 const WARN_CLOCK_SKEW_MS = 5000;
 /** An acknowledgement takes milliseconds. */
 const SLOW_ACK_MS = 60_000;
+/** Twenty turns of sequencing. */
+const SLOW_LOG_MS = 10_000;
 /** More findings of one kind than this are only counted. */
 const MAX_NAMED = 10;
 
@@ -165,6 +168,18 @@ function diagnoseProxy(proxy: ProxyBody, now: number): Finding[] {
       );
   }
   return found;
+}
+
+/** A record comes into the log within a second, and at the latest when the transactions before it have ended. */
+export function diagnoseLog({ size, waiting_since }: LogBody, now: number): Finding {
+  const waitedMs = waiting_since === null ? 0 : now - Date.parse(waiting_since);
+  if (waitedMs < SLOW_LOG_MS) return finding('log', 'ok', `${size} entries, all records are in it`, null);
+  return finding(
+    'log',
+    'fail',
+    `records wait since ${waiting_since} to come into the log, which has ${size} entries`,
+    'see the log of the server; is a transaction of somebody else open in this PostgreSQL (pg_stat_activity)?',
+  );
 }
 
 /** What proxies hold is on record, unless an older database was restored. */

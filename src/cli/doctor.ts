@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { AuthorityBody } from '../api/authorities.ts';
 import type { FederationBody } from '../api/federation.ts';
 import type { ReadinessBody } from '../api/health.ts';
+import type { LogBody } from '../api/log.ts';
 import type { ProxyBody } from '../api/proxies.ts';
 import type { UnrecordedListBody } from '../api/unrecorded.ts';
 import { CarnetError } from '../errors.ts';
@@ -11,6 +12,7 @@ import {
   diagnoseAuthorities,
   diagnoseClock,
   diagnoseFederations,
+  diagnoseLog,
   diagnoseProxies,
   diagnoseReadiness,
   diagnoseRecords,
@@ -84,6 +86,9 @@ async function* examineState(client: Client, terminal: Terminal): AsyncGenerator
     for await (const page of client.pages<FederationBody>('/v1/federation')) federations.push(...page);
     return diagnoseFederations(federations);
   });
+  yield* await attempt('log', async () => [
+    diagnoseLog(await client.get<LogBody>('/v1/log'), terminal.clock()),
+  ]);
   yield* await attempt('records', async () =>
     diagnoseRecords(await client.get<UnrecordedListBody>('/v1/proxies/unrecorded')),
   );

@@ -4,6 +4,7 @@ import type { ProxyBody, ProxyResourceBody } from '../../src/api/proxies.ts';
 import {
   diagnoseAuthorities,
   diagnoseClock,
+  diagnoseLog,
   diagnoseProxies,
   diagnoseRecords,
   diagnoseTokenFile,
@@ -180,3 +181,13 @@ test('of many proxies in trouble ten are named and the others counted', (t) => {
   t.is(findings.length, 11);
   t.is(findings.at(-1)?.detail, 'and 40 more findings');
 });
+
+for (const [what, waitingSince, level] of [
+  ['nothing', null, 'ok'],
+  ['a record of a moment ago', at(-2000), 'ok'],
+  ['a record of half a minute ago', at(-30_000), 'fail'],
+] as const)
+  test(`a log for which ${what} waits is ${level}`, (t) => {
+    const body = { origin: 'carnet.local/log', verifier_key: '', size: 3, root: null };
+    t.is(diagnoseLog({ ...body, waiting_since: waitingSince }, NOW).level, level);
+  });

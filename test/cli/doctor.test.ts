@@ -25,6 +25,7 @@ test('doctor is content with a healthy server', async (t) => {
       'authorities: ok',
       'authorities: ok',
       'proxies: ok',
+      'log: ok',
       'records: ok',
     ],
   );
