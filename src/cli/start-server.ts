@@ -24,6 +24,7 @@ import { findCrl, listDenials } from '../db/revocations.ts';
 import { freeServerNode, keepServerNode } from '../db/server-nodes.ts';
 import { PostgresTokenUses } from '../db/token-uses.ts';
 import { PostgresTokenStore } from '../db/tokens.ts';
+import { passRecordedTransactions } from '../db/transaction-counter.ts';
 import type { Logger } from '../log.ts';
 import { createMetrics } from '../metrics.ts';
 import { liftDenial, revoke } from '../revocation/revoke.ts';
@@ -155,6 +156,12 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   await untilDatabaseAnswers(log, options.signal, async () => {
     await migrate({ url, ownerUrl: config.databaseOwnerUrl, log });
     await ensurePartitions(database);
+    const passed = await passRecordedTransactions(database);
+    if (passed > 0n)
+      log.warn(
+        { passed: Number(passed) },
+        'the records are from another cluster: its transactions were passed',
+      );
     // Before anything is changed: whether this database is ours.
     await authorities.refresh();
     for (const step of await applyPlan(apply, 'server:start'))

@@ -99,7 +99,7 @@ async function lastOf(tx: Queryable, size: number): Promise<Last> {
   if (row.ahead)
     throw new CarnetError(
       'conflict',
-      `the database counts its transactions from less than ${row.xact}, which the log has seen: see "Restored by pg_restore" in docs/AUDIT.md`,
+      `the database counts its transactions from less than ${row.xact}, which the log has seen: start the servers again, which sets it right`,
     );
   return { xact: row.xact, place: KINDS.findIndex((kind) => ENTRY_KINDS[kind] === row.kind), id: row.row_id };
 }

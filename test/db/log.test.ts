@@ -15,6 +15,7 @@ import type { Database } from '../../src/db/database.ts';
 import { insertIssuances } from '../../src/db/issuances.ts';
 import { PostgresLog } from '../../src/db/log.ts';
 import { insertEvents } from '../../src/db/operator-events.ts';
+import { passRecordedTransactions } from '../../src/db/transaction-counter.ts';
 import { errorCodeOf } from '../../src/errors.ts';
 import { storedBy } from '../audit/log/definition.ts';
 import { createDatabase } from '../support/database.ts';
@@ -235,6 +236,22 @@ test('nothing is added to a log that is shorter than it was, or of another clust
   t.is(errorCodeOf(await t.throwsAsync(sequence(sequenceOptions(log), head, 10))), 'conflict');
 });
 
+test('records that pg_restore brought into a younger cluster are passed, and what follows comes into the log', async (t) => {
+  const { database, log } = await openLog(t);
+  await insertEvents(database, [event({ subject: 'sequenced' }), event({ subject: 'waiting' })]);
+  t.is(await passRecordedTransactions(database), 0n);
+  // As if both were recorded in the 120,000 transactions to come.
+  await tamper(database, 'UPDATE operator_event SET xact = (xact::text::bigint + 120000)::text::xid8');
+  t.true((await passRecordedTransactions(database)) > 50_000n);
+  t.is(await passRecordedTransactions(database), 0n);
+  await insertEvents(database, [event({ subject: 'afterwards' })]);
+  await sequenceAll(database, 3);
+  const [, , last] = (await log.entries(0, 3)).map(decodeEntry);
+  t.is(Buffer.from(last?.columns?.get('subject') ?? []).toString(), 'afterwards');
+  await tamper(database, "UPDATE log_entry SET xact = '999999999999'");
+  t.is(errorCodeOf(await t.throwsAsync(passRecordedTransactions(database))), 'conflict');
+});
+
 for (const table of ['log_entry', 'log_node', 'log_checkpoint'])
   for (const statement of [`DELETE FROM ${table}`, `TRUNCATE ${table}`])
     test(`refuses ${statement}, to a superuser too`, async (t) => {
@@ -244,7 +261,7 @@ for (const table of ['log_entry', 'log_node', 'log_checkpoint'])
 
 /** As one who owns the tables can. */
 async function tamper(database: Database, statement: string): Promise<void> {
-  const tables = ['log_entry', 'log_node', 'log_checkpoint'];
+  const tables = ['log_entry', 'log_node', 'log_checkpoint', 'operator_event'];
   for (const table of tables) await database.query(`ALTER TABLE ${table} DISABLE TRIGGER append_only`);
   await database.query(statement);
   for (const table of tables) await database.query(`ALTER TABLE ${table} ENABLE ALWAYS TRIGGER append_only`);

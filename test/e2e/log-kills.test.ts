@@ -61,14 +61,8 @@ test('two servers that sequence under load, each killed, their connections cut: 
        (SELECT count(*) FROM (SELECT FROM log_entry GROUP BY kind, row_id HAVING count(*) > 1) AS two) AS twice`,
   );
   t.deepEqual(counted, { rows: String(state.size), entries: String(state.size), twice: '0' });
-  const verified = await replicas.cli(
-    0,
-    'audit',
-    'verify',
-    '--database-url',
-    replicas.database.url,
-    '--json',
-  );
+  const url = replicas.database.url;
+  const verified = await replicas.servers[0]?.cli('audit', 'verify', '--database-url', url, '--json');
   t.is(verified?.code, 0, verified?.stderr);
   t.like(JSON.parse(verified?.stdout ?? ''), { ok: true, size: state.size });
 });
