@@ -116,7 +116,7 @@ export function createMetrics() {
     logSize: gauge('carnet_log_size', "Entries that the log's latest checkpoint covers."),
     logLagSeconds: gauge(
       'carnet_log_lag_seconds',
-      'Seconds since this server last found all records in the log, or put them there. Alert on 10 and more.',
+      'Seconds since this server last put all ended records into the log, or found them there. Alert on 10 and more.',
     ),
     logFailures: counter(
       'carnet_log_failures_total',
