@@ -42,7 +42,7 @@ export async function migrate({ url, ownerUrl, log }: MigrateOptions): Promise<s
       lockValue: MIGRATIONS_LOCK,
       logger: { info: () => undefined, warn: log.warn.bind(log), error: log.error.bind(log) },
     });
-    for (const { name } of ran) log.info({ migration: name }, 'the database was migrated');
+    if (ran.length > 0) log.info({ migrations: ran.map(({ name }) => name) }, 'the database was migrated');
     if (ownerUrl !== null) {
       const role = await withClient(url, roleOf);
       if (role !== (await roleOf(owner)))
