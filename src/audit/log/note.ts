@@ -9,6 +9,11 @@ export interface NoteKey {
   readonly publicKey: Uint8Array;
 }
 
+/** A verifier key whatever its signatures are (C2SP signed-note, "Signature types"). */
+export interface TypedKey extends NoteKey {
+  readonly type: number;
+}
+
 /** One signature line: `— <name> base64(<key ID> <signature>)`. */
 export interface NoteSignature {
   readonly name: string;
@@ -45,21 +50,32 @@ export function noteKeyOf(name: string, spki: Uint8Array): NoteKey {
 
 /** `<name>+<key ID, hex>+<base64 of the type and the key>`: what verifiers of other makers take. */
 export function formatVerifierKey(key: NoteKey): string {
-  const typed = Buffer.concat([Uint8Array.of(ED25519), key.publicKey]);
-  return `${key.name}+${Buffer.from(keyIdOf(key)).toString('hex')}+${typed.toString('base64')}`;
+  return formatTypedKey({ ...key, type: ED25519 });
 }
 
 /** Throws `invalid_argument`. */
 export function parseVerifierKey(text: string): NoteKey {
-  const [, name = '', keyId = '', encoded = ''] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/.exec(text) ?? [];
+  const { name, type, publicKey } = parseTypedKey(text);
+  if (type !== ED25519 || publicKey.length !== PUBLIC_KEY_BYTES)
+    throw new CarnetError(
+      'invalid_argument',
+      `${JSON.stringify(text.slice(0, 200))} is not the key of a log`,
+    );
+  return { name, publicKey };
+}
+
+/** The same for a key of any type. */
+export function formatTypedKey(key: TypedKey): string {
+  const typed = Buffer.concat([Uint8Array.of(key.type), key.publicKey]);
+  return `${key.name}+${Buffer.from(keyIdOf(key)).toString('hex')}+${typed.toString('base64')}`;
+}
+
+/** Of any type, with a public key of any length: the caller knows which it takes. Throws `invalid_argument`. */
+export function parseTypedKey(text: string): TypedKey {
+  const [, name = '', encoded = ''] = /^([^+]+)\+[0-9a-f]{8}\+(.+)$/.exec(text) ?? [];
   const typed = Buffer.from(encoded, 'base64');
-  const key = { name, publicKey: typed.subarray(1) };
-  const isWhole =
-    NAME.test(name) &&
-    typed[0] === ED25519 &&
-    typed.length === PUBLIC_KEY_BYTES + 1 &&
-    formatVerifierKey(key) === text;
-  if (!isWhole || Buffer.from(keyIdOf(key)).toString('hex') !== keyId)
+  const key = { name, type: typed[0] ?? 0, publicKey: typed.subarray(1) };
+  if (!NAME.test(name) || typed.length < 2 || formatTypedKey(key) !== text)
     throw new CarnetError('invalid_argument', `${JSON.stringify(text.slice(0, 200))} is not a verifier key`);
   return key;
 }
@@ -81,28 +97,40 @@ export function parseNote(note: string): Note {
   return { text: note.slice(0, end + 1), signatures: lines.map(parseSignature) };
 }
 
+/** Signature lines alone, as they stand at a note's end. Throws `invalid_argument`. */
+export function parseSignatures(lines: string): NoteSignature[] {
+  const { text, signatures } = parseNote(`-\n\n${lines}`);
+  if (text !== '-\n') throw malformed();
+  return [...signatures];
+}
+
 /** The signature line of `key`, by whatever signs with it. */
 export function noteSignature(key: NoteKey, signature: Uint8Array): NoteSignature {
-  return { name: key.name, keyId: keyIdOf(key), signature };
+  return { name: key.name, keyId: keyIdOf({ ...key, type: ED25519 }), signature };
 }
 
 /** Whether `key` signed the note. Signatures by others are passed over, as the format wants it. */
 export function isSignedBy(note: Note, key: NoteKey): boolean {
+  const ours = signaturesOf(note, { ...key, type: ED25519 });
+  const text = Buffer.from(note.text);
+  return ours.length > 0 && ours.every(({ signature }) => verifyEd25519(key.publicKey, text, signature));
+}
+
+/** Those that say they are by `key`: name and key ID are its own. Not verified. */
+export function signaturesOf(note: Note, key: TypedKey): NoteSignature[] {
   const keyId = keyIdOf(key);
-  const publicKey = createPublicKey({
-    key: Buffer.concat([SPKI_PREFIX, key.publicKey]),
-    format: 'der',
-    type: 'spki',
-  });
-  const ours = note.signatures.filter((one) => one.name === key.name && equalBytes(one.keyId, keyId));
-  return (
-    ours.length > 0 && ours.every((one) => verify(null, Buffer.from(note.text), publicKey, one.signature))
-  );
+  return note.signatures.filter((one) => one.name === key.name && equalBytes(one.keyId, keyId));
+}
+
+/** RFC 8032 §5.1.7; `publicKey` has 32 bytes. */
+export function verifyEd25519(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  const key = Buffer.concat([SPKI_PREFIX, publicKey]);
+  return verify(null, message, createPublicKey({ key, format: 'der', type: 'spki' }), signature);
 }
 
 /** The first four bytes of SHA-256 over name, newline, type and key. */
-function keyIdOf({ name, publicKey }: NoteKey): Uint8Array {
-  const input = Buffer.concat([Buffer.from(`${name}\n`), Uint8Array.of(ED25519), publicKey]);
+export function keyIdOf({ name, type, publicKey }: TypedKey): Uint8Array {
+  const input = Buffer.concat([Buffer.from(`${name}\n`), Uint8Array.of(type), publicKey]);
   return hash('sha256', input, 'buffer').subarray(0, KEY_ID_BYTES);
 }
 
