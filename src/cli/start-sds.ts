@@ -1,4 +1,4 @@
-import { endOfToken } from '../agent/server/bearer-token.ts';
+import { endOfToken } from '../agent/server/jwt-end.ts';
 import type { Listener } from '../agent/server/listener.ts';
 import { RemoteCallers } from '../agent/server/remote-callers.ts';
 import { type RemoteWorkload, SvidCallers } from '../agent/server/svid-callers.ts';

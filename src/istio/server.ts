@@ -1,4 +1,4 @@
-import type { Metadata, Server, ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js';
+import type { Server, ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js';
 import { callerOf } from '../api/rate-limit.ts';
 import { CarnetError, errorCodeOf } from '../errors.ts';
 import {
@@ -6,6 +6,8 @@ import {
   type IstioCertificateResponse,
   IstioCertificateServiceService as SERVICE,
 } from '../gen/istio/v1/auth/ca.ts';
+import { bearerTokenOf } from '../grpc/bearer-token.ts';
+import { type Decoded, decoderOf } from '../grpc/decoded.ts';
 import { Places } from '../grpc/places.ts';
 import { statusOf } from '../grpc/status.ts';
 import type { Logger } from '../log.ts';
@@ -36,15 +38,13 @@ export interface IstioServiceOptions extends CertificateAuthorityOptions {
 
 /** The field in the request's metadata by which a node agent names whom it asks for. */
 const IMPERSONATED = 'ImpersonatedIdentity';
-/** Kubernetes' own tokens have some 1,500 characters. */
-const MAX_TOKEN_CHARACTERS = 16_384;
 
 /** The generated definition, but with requests that may not decode: grpc-js would call that our own failure. */
 const DEFINITION = {
-  createCertificate: { ...SERVICE.createCertificate, requestDeserialize: decoded },
+  createCertificate: { ...SERVICE.createCertificate, requestDeserialize: decoderOf(IstioCertificateRequest) },
 };
 
-type CreateCall = ServerUnaryCall<IstioCertificateRequest | null, IstioCertificateResponse>;
+type CreateCall = ServerUnaryCall<Decoded<IstioCertificateRequest>, IstioCertificateResponse>;
 
 /** Adds `istio.v1.auth.IstioCertificateService`, so that Istio's agents and ztunnel can use us as their CA. */
 export function addIstioCertificateService(
@@ -81,30 +81,13 @@ export function addIstioCertificateService(
   });
 }
 
-function callOf({ request, metadata }: CreateCall): CertificateCall {
+function callOf({ request: { message: request }, metadata }: CreateCall): CertificateCall {
   if (request === null) throw new CarnetError('invalid_argument', 'the request is not a valid message');
   const impersonated: unknown = request.metadata?.[IMPERSONATED];
   return {
-    token: tokenOf(metadata),
+    token: bearerTokenOf(metadata),
     csr: request.csr,
     validityDuration: request.validityDuration,
     impersonated: typeof impersonated === 'string' && impersonated !== '' ? impersonated : null,
   };
-}
-
-function tokenOf(metadata: Metadata): string | null {
-  const [value, ...more] = metadata.get('authorization');
-  if (value === undefined) return null;
-  const [, token] = /^bearer (\S+)$/i.exec(String(value)) ?? [];
-  if (token === undefined || more.length > 0 || token.length > MAX_TOKEN_CHARACTERS)
-    throw new CarnetError('unauthenticated', 'the authorization must be one bearer token');
-  return token;
-}
-
-function decoded(bytes: Buffer): IstioCertificateRequest | null {
-  try {
-    return IstioCertificateRequest.decode(bytes);
-  } catch {
-    return null;
-  }
 }

@@ -1,6 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
 import test from 'ava';
-import { endOfToken } from '../../../src/agent/server/bearer-token.ts';
+import { endOfToken } from '../../../src/agent/server/jwt-end.ts';
 import type { Caller } from '../../../src/agent/server/peer.ts';
 import { RemoteCallers } from '../../../src/agent/server/remote-callers.ts';
 import { SvidCallers } from '../../../src/agent/server/svid-callers.ts';
