@@ -36,6 +36,7 @@ import { type Rotations, rotationRoutes } from './rotations.ts';
 import type { Route } from './route.ts';
 import type { TokenStore } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
+import { serveUi } from './ui.ts';
 import { unrecordedRoutes } from './unrecorded.ts';
 import { type Upstream, upstreamRoutes } from './upstream.ts';
 
@@ -78,6 +79,7 @@ export function createApi(dependencies: ApiDependencies): Koa {
   app.on('error', (error) => log.debug({ err: error }, 'http connection failed'));
   app.use(answerEvery(log, metrics));
   if (dependencies.loopback) app.use(refuseForeignHosts);
+  app.use(serveUi());
   app.use(router.routes());
   app.use(refuseUnknown);
   return app;

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TokenOptions } from '../../src/ca/pkcs11-token.ts';
+import { installed } from './apt.ts';
 
 /** Where Debian and others put it. */
 const MODULES = [
@@ -10,10 +11,6 @@ const MODULES = [
   '/usr/lib64/pkcs11/libsofthsm2.so',
   '/usr/local/lib/softhsm/libsofthsm2.so',
 ];
-/** The network may fail, and somebody else may be installing. */
-const APT = 'apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120';
-const INSTALL = `${APT} update && ${APT} install -y --no-install-recommends softhsm2`;
-const INSTALL_TIMEOUT_MS = 240_000;
 const PIN = '4711-secret';
 
 /** A token of SoftHSM2 in a directory of its own. */
@@ -27,7 +24,7 @@ export interface SoftToken {
 
 /** A new token named `label`, which this process and its children find from now on. */
 export function createSoftToken(label: string): SoftToken {
-  const modulePath = softHsmModule();
+  const modulePath = installed(MODULES, 'softhsm2');
   const directory = mkdtempSync(join(tmpdir(), 'carnet-softhsm-'));
   const tokens = join(directory, 'tokens');
   const pinFile = join(directory, 'pin');
@@ -40,26 +37,7 @@ export function createSoftToken(label: string): SoftToken {
   return { directory, tokens, pin: PIN, options: { modulePath, token: { label }, pinFile } };
 }
 
-/** The library, installed first where it is missing and we are root on Debian. One process at a time. */
-function softHsmModule(): string {
-  const found = MODULES.find((path) => existsSync(path));
-  if (found !== undefined) return found;
-  if (process.getuid?.() === 0 && existsSync('/usr/bin/apt-get'))
-    run('flock', [join(tmpdir(), 'carnet-softhsm.lock'), 'sh', '-c', INSTALL]);
-  const installed = MODULES.find((path) => existsSync(path));
-  if (installed === undefined)
-    throw new Error(
-      'this test needs SoftHSM2 (on Debian: apt install softhsm2); without root it is not installed',
-    );
-  return installed;
-}
-
 function run(command: string, args: readonly string[]): void {
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const { status, stderr, error } = spawnSync(command, args, {
-    encoding: 'utf8',
-    env,
-    timeout: INSTALL_TIMEOUT_MS,
-  });
+  const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`${command} failed: ${error?.message ?? stderr}`);
 }

@@ -1,0 +1,109 @@
+import type { VNode } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { html } from '../html.ts';
+import { go, urlOf } from '../location.ts';
+import { FILTERS, type Filter, meaningOf } from './issuance-search.ts';
+
+/** Between two keys of somebody who types. */
+const TYPING_MS = 250;
+/** What the filters' form asks for; the rest is found by the search box or by links. */
+const TEXTS: readonly Filter[] = [
+  'identity',
+  'node',
+  'entry',
+  'instance',
+  'requester',
+  'profile',
+  'authority',
+];
+const TIMES: readonly Filter[] = ['from', 'to', 'valid_at'];
+
+/** The search box and the filters. What they say is the page's URL, which so can be shared. */
+export function IssuanceFilters({ query }: { query: URLSearchParams }): VNode {
+  const inUrl = query.get('q') ?? '';
+  const [typed, setTyped] = useState(inUrl);
+  const given = (Object.keys(FILTERS) as Filter[]).filter((filter) => query.get(filter));
+  const latest = useRef(inUrl);
+
+  // Back and forward change the URL under the box.
+  useEffect(() => {
+    if (inUrl !== latest.current) setTyped(inUrl);
+    latest.current = inUrl;
+  }, [inUrl]);
+  useEffect(() => {
+    if (typed === latest.current) return;
+    const timer = setTimeout(() => search(typed), TYPING_MS);
+    return () => clearTimeout(timer);
+  }, [typed]);
+
+  const search = (text: string): void => {
+    // The first letter leaves a step back to the list as it was; the next ones go over it.
+    const replace = latest.current !== '';
+    latest.current = text;
+    go(urlOf('/issuances', { ...without(query, 'cursor'), q: text }), { replace });
+  };
+  const submit = (event: SubmitEvent): void => {
+    event.preventDefault();
+    search(typed);
+  };
+  return html`
+    <form class="search" role="search" onSubmit=${submit}>
+      <label for="q" class="unseen">Search issuances</label>
+      <input id="q" type="search" value=${typed} autocomplete="off" spellcheck="false" aria-describedby="q-meaning"
+        placeholder="Identity, serial, fingerprint or instance" maxlength="2048"
+        onInput=${(event: Event) => setTyped((event.currentTarget as HTMLInputElement).value)} />
+      <kbd aria-hidden="true">/</kbd>
+      <span id="q-meaning" class="quiet">${meaningText(typed)}</span>
+    </form>
+    <${FilterForm} query=${query} count=${given.length} />
+    ${
+      given.length > 0 &&
+      html`<ul class="chips" aria-label="Filters in force">
+        ${given.map(
+          (filter) => html`<li><a href=${urlOf('/issuances', without(query, filter, 'cursor'))}
+            aria-label="Take away the filter ${FILTERS[filter]} ${query.get(filter)}">
+            <b>${FILTERS[filter]}</b> ${query.get(filter)} <span aria-hidden="true">×</span></a></li>`,
+        )}
+      </ul>`
+    }
+  `;
+}
+
+function FilterForm({ query, count }: { query: URLSearchParams; count: number }): VNode {
+  const submit = (event: SubmitEvent): void => {
+    event.preventDefault();
+    const chosen = Object.fromEntries(new FormData(event.currentTarget as HTMLFormElement)) as Record<
+      string,
+      string
+    >;
+    go(urlOf('/issuances', { ...without(query, 'cursor'), ...chosen }));
+  };
+  const field = (filter: Filter, type: string): VNode => html`
+    <label><span>${FILTERS[filter]}${type === 'datetime-local' ? ', UTC' : ''}</span>
+      <input name=${filter} type=${type} value=${query.get(filter) ?? ''} autocomplete="off" spellcheck="false" /></label>
+  `;
+  return html`
+    <details class="filters">
+      <summary>Filters${count > 0 ? ` (${count})` : ''}</summary>
+      <form onSubmit=${submit}>
+        ${TEXTS.map((filter) => field(filter, 'text'))}
+        <label><span>Revoked</span>
+          <select name="revoked" value=${query.get('revoked') ?? ''}>
+            <option value="">either</option><option value="true">only revoked</option><option value="false">not revoked</option>
+          </select></label>
+        ${TIMES.map((filter) => field(filter, 'datetime-local'))}
+        <button type="submit" class="main">Apply</button>
+      </form>
+    </details>
+  `;
+}
+
+function meaningText(typed: string): string {
+  const meaning = meaningOf(typed);
+  if (meaning === undefined) return '';
+  return `${FILTERS[meaning.filter]}: ${meaning.value}`;
+}
+
+function without(query: URLSearchParams, ...names: readonly string[]): Record<string, string> {
+  return Object.fromEntries([...query].filter(([name]) => !names.includes(name)));
+}

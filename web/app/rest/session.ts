@@ -1,0 +1,85 @@
+import { useEffect, useState } from 'preact/hooks';
+import { get, onSignedOut, RestError, send, setCsrfToken } from './rest.ts';
+
+/** Who is signed in (`GET /v1/session`). */
+export interface Session {
+  readonly actor: string;
+  readonly role: string;
+  /** Null: never. */
+  readonly expires_at: string | null;
+  readonly csrf: string | null;
+  /** To be shown as long as the session lasts. */
+  readonly notice: string | null;
+}
+
+/** `unknown` until the server was asked; `failed` when it couldn't be. */
+export type SessionState =
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'signed-out'; readonly ended: boolean }
+  | { readonly kind: 'failed'; readonly error: RestError }
+  | { readonly kind: 'signed-in'; readonly session: Session };
+
+let state: SessionState = { kind: 'unknown' };
+const listeners = new Set<(state: SessionState) => void>();
+
+export function useSession(): SessionState {
+  const [seen, setSeen] = useState(state);
+  useEffect(() => {
+    listeners.add(setSeen);
+    setSeen(state);
+    return () => void listeners.delete(setSeen);
+  }, []);
+  return seen;
+}
+
+/** Asks the server who we are. */
+export async function loadSession(): Promise<void> {
+  try {
+    signIn(await get<Session>('/v1/session'));
+  } catch (error) {
+    if (!(error instanceof RestError)) throw error;
+    if (error.status !== 401) change({ kind: 'failed', error });
+  }
+}
+
+/** Turns a token into a session. It is in one request, and nowhere else: no script can read the session's cookie. */
+export async function signInWith(token: string): Promise<void> {
+  const response = await fetch('/v1/session', {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${token}` },
+  });
+  if (!response.ok) {
+    const problem = (await response.json().catch(() => ({}))) as { detail?: string };
+    throw new RestError(response.status, problem.detail ?? response.statusText, null, null);
+  }
+  await loadSession();
+}
+
+export async function signOut(): Promise<void> {
+  await send('DELETE', '/v1/session').catch((error: unknown) => {
+    // A session that has ended already is what was wanted.
+    if (!(error instanceof RestError) || error.status !== 401) throw error;
+  });
+  setCsrfToken(null);
+  change({ kind: 'signed-out', ended: false });
+}
+
+/** Whether the role may change things; the server has the last word. */
+export function mayChange(state: SessionState): boolean {
+  return state.kind === 'signed-in' && state.session.role !== 'auditor';
+}
+
+function signIn(session: Session): void {
+  setCsrfToken(session.csrf);
+  change({ kind: 'signed-in', session });
+}
+
+function change(next: SessionState): void {
+  state = next;
+  for (const listener of listeners) listener(next);
+}
+
+onSignedOut(() => {
+  setCsrfToken(null);
+  if (state.kind !== 'signed-out') change({ kind: 'signed-out', ended: state.kind === 'signed-in' });
+});
