@@ -3,6 +3,7 @@ import Koa, { type Middleware } from 'koa';
 import type { AgentStore } from '../agent/server/agent-store.ts';
 import type { JoinTokenStore } from '../agent/server/join-token-store.ts';
 import type { LogReader } from '../audit/log-store.ts';
+import type { OperatorEventQuery } from '../audit/operator-event.ts';
 import type { IssuanceQuery } from '../audit/query.ts';
 import type { StoredJwtKey } from '../ca/jwt-key.ts';
 import type { Clock } from '../clock.ts';
@@ -28,6 +29,7 @@ import { isLocalHost } from './local-host.ts';
 import { logRoutes } from './log.ts';
 import { oidcRoutes } from './oidc.ts';
 import { openApiRoute } from './openapi.ts';
+import { operatorEventRoutes } from './operator-events.ts';
 import { proxyRoutes } from './proxies.ts';
 import { type Published, publishedRoutes } from './published.ts';
 import { answerEvery } from './respond.ts';
@@ -44,6 +46,7 @@ export interface ApiDependencies {
   readonly trustDomain: TrustDomain;
   readonly entries: EntryStore;
   readonly issuances: IssuanceQuery;
+  readonly operatorEvents: OperatorEventQuery;
   readonly auditLog: LogReader;
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
@@ -91,6 +94,7 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
   const routes = [
     ...entryRoutes(dependencies.entries, trustDomain),
     ...issuanceRoutes(dependencies.issuances, dependencies.auditLog, trustDomain),
+    ...operatorEventRoutes(dependencies.operatorEvents),
     ...logRoutes(dependencies.auditLog),
     ...authorityRoutes(dependencies.authorities),
     ...rotationRoutes(dependencies.rotations),

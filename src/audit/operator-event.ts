@@ -12,3 +12,35 @@ export interface OperatorEvent {
   /** Why, in the actor's words; may be empty. */
   readonly reason: string;
 }
+
+export interface RecordedOperatorEvent extends OperatorEvent {
+  /** By the database's clock: microseconds since the epoch. */
+  readonly recordedAtMicros: bigint;
+  /** Of its leaf; null until it is in the log. */
+  readonly logIndex: number | null;
+}
+
+/** All given fields must fit; `from` is inclusive, `to` exclusive, both of the time of recording. */
+export interface OperatorEventFilter {
+  readonly actor?: string;
+  /** A whole action, or with a dot at its end all of a noun: `entry.`. */
+  readonly action?: string;
+  readonly subject?: string;
+  readonly from?: Date;
+  readonly to?: Date;
+}
+
+export interface OperatorEventPage {
+  /** Newest first, by time of recording. */
+  readonly items: readonly RecordedOperatorEvent[];
+  /** Opaque; null on the last page. */
+  readonly nextCursor: string | null;
+}
+
+export interface OperatorEventQuery {
+  /** At most `limit` (1 to 1000) from the cursor on. Throws `cursor_invalid`. */
+  search(
+    filter: OperatorEventFilter,
+    page: { limit: number; cursor: string | null },
+  ): Promise<OperatorEventPage>;
+}

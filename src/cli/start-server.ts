@@ -19,6 +19,7 @@ import { PostgresJoinTokenStore } from '../db/join-tokens.ts';
 import { Listener, type Topic } from '../db/listen.ts';
 import { PostgresLog } from '../db/log.ts';
 import { migrate } from '../db/migrate.ts';
+import { listEvents } from '../db/operator-events.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
 import { freeServerNode, keepServerNode } from '../db/server-nodes.ts';
@@ -124,6 +125,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     joinTokens,
     agents,
     issuances: new PostgresIssuanceQuery(database),
+    operatorEvents: { search: (filter, page) => listEvents(database, page, filter) },
     auditLog,
     authorities: store,
     rotations: {

@@ -1,18 +1,12 @@
-import { decodeCursor, encodeCursor, timestampOf } from '../audit/cursor.ts';
-import type { OperatorEvent } from '../audit/operator-event.ts';
+import { decodeCursor, encodeCursor } from '../audit/cursor.ts';
+import type {
+  OperatorEvent,
+  OperatorEventFilter,
+  OperatorEventPage,
+  RecordedOperatorEvent,
+} from '../audit/operator-event.ts';
+import { Conditions } from './conditions.ts';
 import type { Queryable } from './database.ts';
-
-export interface RecordedOperatorEvent extends OperatorEvent {
-  /** By the database's clock: microseconds since the epoch. */
-  readonly recordedAtMicros: bigint;
-}
-
-export interface OperatorEventPage {
-  /** Newest first. */
-  readonly items: readonly RecordedOperatorEvent[];
-  /** Opaque; null on the last page. */
-  readonly nextCursor: string | null;
-}
 
 /** Records the events in the transaction of the changes that they tell of. */
 export async function insertEvents(tx: Queryable, events: readonly OperatorEvent[]): Promise<void> {
@@ -24,24 +18,49 @@ export async function insertEvents(tx: Queryable, events: readonly OperatorEvent
   );
 }
 
-/** At most `limit` events from the cursor on. Throws `cursor_invalid`. */
+/** At most `limit` events that fit the filter, from the cursor on. Throws `cursor_invalid`. */
 export async function listEvents(
   database: Queryable,
   page: { limit: number; cursor: string | null },
+  filter: OperatorEventFilter = {},
 ): Promise<OperatorEventPage> {
   const after = page.cursor === null ? null : decodeCursor(page.cursor);
-  const rows = await database.query<OperatorEvent & { id: string; micros: string }>(
+  const conditions = new Conditions();
+  if (filter.actor !== undefined) conditions.add('actor = ?', filter.actor);
+  if (filter.action?.endsWith('.')) conditions.add('starts_with(action, ?)', filter.action);
+  else if (filter.action !== undefined) conditions.add('action = ?', filter.action);
+  if (filter.subject !== undefined) conditions.add('subject = ?', filter.subject);
+  if (filter.from !== undefined) conditions.add('recorded_at >= ?', filter.from);
+  if (filter.to !== undefined) conditions.add('recorded_at < ?', filter.to);
+  if (after !== null) conditions.before(after);
+  const rows = await database.query<EventRow>(
     `SELECT id, (extract(epoch FROM recorded_at) * 1000000)::bigint AS micros,
-       actor, action, subject, before, after, reason
-     FROM operator_event WHERE recorded_at <= $1 AND (recorded_at, id) < ($1, $2)
-     ORDER BY recorded_at DESC, id DESC LIMIT $3`,
-    [after ? timestampOf(after.recordedAtMicros) : 'infinity', after?.id.toString() ?? 0, page.limit + 1],
+       actor, action, subject, before, after, reason,
+       (SELECT leaf_index FROM log_entry WHERE kind = ${LOGGED_KIND} AND row_id = operator_event.id) AS leaf_index
+     FROM operator_event ${conditions.where()} ORDER BY recorded_at DESC, id DESC LIMIT ${page.limit + 1}`,
+    conditions.values,
   );
-  const items = rows.slice(0, page.limit).map(({ id, micros, ...event }) => ({
-    id: BigInt(id),
-    recordedAtMicros: BigInt(micros),
+  const shown = rows.slice(0, page.limit);
+  const last = rows.length > page.limit ? shown.at(-1) : undefined;
+  return {
+    items: shown.map(eventOf),
+    nextCursor: last ? encodeCursor({ recordedAtMicros: BigInt(last.micros), id: BigInt(last.id) }) : null,
+  };
+}
+
+/** Of operator events in log_entry (migration 0012). */
+const LOGGED_KIND = 3;
+
+interface EventRow extends OperatorEvent {
+  readonly id: string;
+  readonly micros: string;
+  readonly leaf_index: string | null;
+}
+
+function eventOf({ id: _id, micros, leaf_index, ...event }: EventRow): RecordedOperatorEvent {
+  return {
     ...event,
-  }));
-  const last = rows.length > page.limit ? items.at(-1) : undefined;
-  return { items: items.map(({ id, ...event }) => event), nextCursor: last ? encodeCursor(last) : null };
+    recordedAtMicros: BigInt(micros),
+    logIndex: leaf_index === null ? null : Number(leaf_index),
+  };
 }

@@ -8,6 +8,7 @@ const READS = [
   ['GET', '/v1/entries'],
   ['GET', '/v1/issuances'],
   ['GET', '/v1/issuances/00'],
+  ['GET', '/v1/operator-events'],
   ['GET', '/v1/authorities'],
   ['GET', '/v1/jwt-keys'],
   ['GET', '/v1/proxies'],

@@ -19,7 +19,13 @@ import { createMetrics } from '../../src/metrics.ts';
 import { MemoryAgents, MemoryJoinTokens } from './memory-agents.ts';
 import { MemoryFederations } from './memory-federations.ts';
 import { MemoryLog } from './memory-log.ts';
-import { MemoryEntries, MemoryIssuances, MemoryTokens, Outage } from './memory-stores.ts';
+import {
+  MemoryEntries,
+  MemoryIssuances,
+  MemoryOperatorEvents,
+  MemoryTokens,
+  Outage,
+} from './memory-stores.ts';
 
 export const NOW = Date.parse('2026-03-10T12:00:00Z');
 export const TRUST_DOMAIN = parseTrustDomain('carnet.local');
@@ -34,6 +40,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     entries: new MemoryEntries(outage),
     tokens: new MemoryTokens(outage),
     issuances: new MemoryIssuances(outage),
+    operatorEvents: new MemoryOperatorEvents(),
     joinTokens: new MemoryJoinTokens(),
     agents: new MemoryAgents(),
     auditLog: new MemoryLog(),

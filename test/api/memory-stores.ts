@@ -1,4 +1,10 @@
 import type { Role, Token, TokenStore } from '../../src/api/token.ts';
+import type {
+  OperatorEventFilter,
+  OperatorEventPage,
+  OperatorEventQuery,
+  RecordedOperatorEvent,
+} from '../../src/audit/operator-event.ts';
 import type { IssuanceDetail, IssuanceFilter, IssuancePage, IssuanceQuery } from '../../src/audit/query.ts';
 import { CarnetError } from '../../src/errors.ts';
 import type { RegistrationEntry } from '../../src/policy/entry.ts';
@@ -166,4 +172,21 @@ function fits(issuance: IssuanceDetail, filter: IssuanceFilter): boolean {
     recordedAt >= (filter.from?.getTime() ?? 0) &&
     recordedAt < (filter.to?.getTime() ?? Number.POSITIVE_INFINITY)
   );
+}
+
+export class MemoryOperatorEvents implements OperatorEventQuery {
+  /** Newest first. */
+  readonly events: RecordedOperatorEvent[] = [];
+  /** The filters of every search, as they came. */
+  readonly searches: OperatorEventFilter[] = [];
+
+  async search(
+    filter: OperatorEventFilter,
+    { limit, cursor }: { limit: number; cursor: string | null },
+  ): Promise<OperatorEventPage> {
+    this.searches.push(filter);
+    const offset = Number(cursor ?? 0);
+    const items = this.events.slice(offset, offset + limit);
+    return { items, nextCursor: offset + limit < this.events.length ? String(offset + limit) : null };
+  }
 }

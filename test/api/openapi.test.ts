@@ -23,6 +23,16 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
   stream.rejected('ROOTCA', '1', 'no');
   stream.waiting(['gateway/x']);
 
+  api.operatorEvents.events.push({
+    actor: 'operator:root',
+    action: 'entry.create',
+    subject: 'web',
+    before: null,
+    after: { id: 'web', version: 1 },
+    reason: '',
+    recordedAtMicros: 1_773_144_000_000_000n,
+    logIndex: 4,
+  });
   api.agents.add('web-1');
   api.auditLog.entriesInLog = [Buffer.from('entry')];
 
@@ -44,6 +54,7 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['GET', '/v1/issuances', '/v1/issuances?limit=1', undefined, 200],
     ['GET', '/v1/issuances/{serial}', `/v1/issuances/${(10).toString(16).padStart(32, '0')}`, undefined, 200],
     ['GET', '/v1/issuances/{serial}', '/v1/issuances/00', undefined, 404],
+    ['GET', '/v1/operator-events', '/v1/operator-events', undefined, 200],
     ['GET', '/v1/authorities', '/v1/authorities', undefined, 200],
     ['GET', '/v1/proxies', '/v1/proxies', undefined, 200],
     ['GET', '/v1/proxies/unrecorded', '/v1/proxies/unrecorded', undefined, 200],
