@@ -44,6 +44,13 @@ export const SerialInput = z
   .transform((text) => text.replaceAll(':', '').toLowerCase().replace(/^0+/, '').padStart(32, '0'))
   .meta({ examples: ['3f1c0a5d9e8b47261504a3f2e1d0c9b8'] });
 
+/** A SHA-256 as people copy it: with or without colons, in either case. Parsed to lower-case hex of 64 digits. */
+export const Sha256Input = z
+  .string()
+  .regex(/^[0-9a-fA-F]{2}(?::?[0-9a-fA-F]{2}){31}$/, 'must be the 64 hex digits of a SHA-256')
+  .transform((text) => text.replaceAll(':', '').toLowerCase())
+  .meta({ examples: ['353c02c8dab5d7384a02da148c668453caa3d2b7df23e7e276ab346c4c3891d9'] });
+
 /** RFC 3339 with any offset. Parsed to a Date; years outside of 1970 to 9999 mean a mistake. */
 export const TimeInput = z.iso
   .datetime({ offset: true, error: 'must be an RFC 3339 time, for example 2026-03-01T00:00:00Z' })

@@ -20,10 +20,13 @@ import {
   pemOf,
 } from './certificate-body.ts';
 import { Entry, entryBody } from './entries.ts';
-import { Hex, Pem, SerialInput, TextInput, Time, TimeInput, timeText } from './fields.ts';
+import { Hex, Pem, SerialInput, Sha256Input, TextInput, Time, TimeInput, timeText } from './fields.ts';
 import { Logged, loggedBody } from './log.ts';
 import { PAGE_QUERY, pageSchema } from './page.ts';
 import { defineRoute, type Route } from './route.ts';
+
+/** The characters of SPIFFE IDs (SPIFFE-ID §2). */
+const IDENTITY_PREFIX = /^spiffe:\/\/[a-zA-Z0-9._/-]*$/;
 
 const ISSUANCE_FIELDS = {
   serial: Hex.meta({ description: 'Of a JWT-SVID its `jti`' }),
@@ -69,11 +72,37 @@ export type IssuanceDetailsBody = z.output<typeof IssuanceDetails>;
 
 const IssuanceQueryParameters = z.strictObject({
   identity: TextInput.optional().meta({ description: 'A whole SPIFFE ID, or a path in our trust domain' }),
+  identity_prefix: TextInput.optional().meta({
+    description: 'The beginning of a SPIFFE ID, or of a path in our trust domain: `/payments/`',
+  }),
   instance: TextInput.optional(),
   serial: SerialInput.optional(),
   node: TextInput.optional(),
-  entry: TextInput.optional(),
+  entry: TextInput.optional().meta({ description: 'ID of the registration entry that granted it' }),
+  rule: TextInput.optional().meta({ description: 'Another word for `entry`' }),
+  entry_version: z
+    .string()
+    .regex(/^[1-9]\d{0,8}$/, 'must be a whole number from 1')
+    .transform(Number)
+    .optional()
+    .meta({ description: 'The version of the `entry`, which must be given too', type: 'integer' }),
   authority: TextInput.optional(),
+  requester: TextInput.optional().meta({ description: 'Who asked, for example `agent:node-1`' }),
+  profile: TextInput.optional().meta({ description: 'For example `x509-svid`, `jwt-svid` or `issuing-ca`' }),
+  fingerprint: Sha256Input.optional().meta({
+    description: 'SHA-256 of the certificate or of its public key, in hex with or without colons',
+  }),
+  valid_at: TimeInput.optional().meta({
+    description: 'Within its validity at this time, and not revoked by then',
+  }),
+  unexpired_at: TimeInput.optional().meta({
+    description: 'Within its validity at this time, revoked or not',
+  }),
+  revoked: z
+    .enum(['true', 'false'])
+    .transform((text) => text === 'true')
+    .optional()
+    .meta({ description: 'Whether it is revoked now', type: 'boolean' }),
   from: TimeInput.optional().meta({ description: 'Recorded at or after' }),
   to: TimeInput.optional().meta({ description: 'Recorded before' }),
   ...PAGE_QUERY,
@@ -116,10 +145,44 @@ export function issuanceRoutes(issuances: IssuanceQuery, log: LogReader, trustDo
 }
 
 function filterOf(query: z.output<typeof IssuanceQueryParameters>, trustDomain: TrustDomain): IssuanceFilter {
-  const { limit: _limit, cursor: _cursor, identity, ...given } = query;
-  const filter = { ...given, identity: identity && identityOf(identity, trustDomain) };
+  const { identity, identity_prefix: prefix, entry, rule, entry_version: entryVersion } = query;
+  if (entry !== undefined && rule !== undefined)
+    throw new CarnetError(
+      'invalid_argument',
+      'entry and rule are two words for one filter: give one of them',
+    );
+  if (entryVersion !== undefined && entry === undefined && rule === undefined)
+    throw new CarnetError('invalid_argument', 'entry_version needs the entry whose version it is');
+  const filter = {
+    identity: identity && identityOf(identity, trustDomain),
+    identityPrefix: prefix && identityPrefixOf(prefix, trustDomain),
+    instance: query.instance,
+    serial: query.serial,
+    node: query.node,
+    entry: entry ?? rule,
+    entryVersion,
+    authority: query.authority,
+    requester: query.requester,
+    profile: query.profile,
+    fingerprint: query.fingerprint,
+    validAt: query.valid_at,
+    unexpiredAt: query.unexpired_at,
+    revoked: query.revoked,
+    from: query.from,
+    to: query.to,
+  };
   // A filter that isn't given is absent, not undefined.
   return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
+}
+
+/** The beginning of a SPIFFE ID, as an operator writes it: whole, or of its path. Throws `spiffe_id_invalid`. */
+function identityPrefixOf(text: string, trustDomain: TrustDomain): string {
+  const whole = text.startsWith('/') ? `spiffe://${trustDomain}${text}` : text;
+  if (IDENTITY_PREFIX.test(whole)) return whole;
+  throw new CarnetError(
+    'spiffe_id_invalid',
+    `${JSON.stringify(text)}: give the beginning of a path such as /payments/, or of a whole SPIFFE ID`,
+  );
 }
 
 /** A SPIFFE ID as an operator writes it: whole, or as its path. Throws `spiffe_id_invalid`. */

@@ -5,11 +5,25 @@ import type { Issuance } from './issuance.ts';
 /** All given fields must fit, exactly; `from` is inclusive, `to` exclusive, both of the time of recording. */
 export interface IssuanceFilter {
   readonly identity?: string;
+  /** The beginning of a whole SPIFFE ID, in ASCII: with a slash at its end it ends with a segment. */
+  readonly identityPrefix?: string;
   readonly instance?: string;
   readonly serial?: string;
   readonly node?: string;
   readonly entry?: string;
+  /** Of `entry`, which must be given too. */
+  readonly entryVersion?: number;
   readonly authority?: string;
+  readonly requester?: string;
+  readonly profile?: string;
+  /** SHA-256 of the certificate (of a JWT-SVID the token) or of its public key: 64 digits of lower-case hex. */
+  readonly fingerprint?: string;
+  /** Within its validity at this time, and not revoked by then. */
+  readonly validAt?: Date;
+  /** Within its validity at this time, revoked or not. */
+  readonly unexpiredAt?: Date;
+  /** Whether it is revoked now. */
+  readonly revoked?: boolean;
   readonly from?: Date;
   readonly to?: Date;
 }

@@ -1,4 +1,4 @@
-import { decodeCursor, encodeCursor, timestampOf } from '../audit/cursor.ts';
+import { decodeCursor, encodeCursor } from '../audit/cursor.ts';
 import type {
   IssuanceDetail,
   IssuanceFilter,
@@ -7,6 +7,7 @@ import type {
   RecordedIssuance,
 } from '../audit/query.ts';
 import { CarnetError } from '../errors.ts';
+import { Conditions } from './conditions.ts';
 import type { Queryable } from './database.ts';
 import { entryVersion } from './entry-rows.ts';
 import { findRevocation } from './revocations.ts';
@@ -101,29 +102,52 @@ export function searchStatement(
       'invalid_argument',
       `the limit is ${page.limit}, and must be from 1 to ${MAX_PAGE}`,
     );
-  const values: unknown[] = [];
-  const conditions: string[] = [];
-  const where = (condition: string, value: unknown): void => {
-    values.push(value);
-    conditions.push(condition.replace('?', `$${values.length}`));
-  };
-  if (filter.identity !== undefined) where('identity = ?', filter.identity);
-  if (filter.instance !== undefined) where('instance = ?', filter.instance);
-  if (filter.serial !== undefined) where('serial = ?', serialBytes(filter.serial));
-  if (filter.node !== undefined) where('node = ?', filter.node);
-  if (filter.entry !== undefined) where('entry_id = ?', filter.entry);
-  if (filter.authority !== undefined) where('authority_id = ?', filter.authority);
-  if (filter.from !== undefined) where('recorded_at >= ?', filter.from);
-  if (filter.to !== undefined) where('recorded_at < ?', filter.to);
-  if (page.cursor !== null) {
-    const { recordedAtMicros, id } = decodeCursor(page.cursor);
-    // Said twice, because only the plain comparison tells which partitions can be left out.
-    where('recorded_at <= ?', timestampOf(recordedAtMicros));
-    where(`(recorded_at, id) < ($${values.length}, ?)`, id.toString());
+  const conditions = conditionsOf(filter);
+  if (page.cursor !== null) conditions.before(decodeCursor(page.cursor));
+  const text = `${SELECT} ${conditions.where()} ORDER BY recorded_at DESC, id DESC LIMIT ${page.limit + 1}`;
+  return { text, values: conditions.values };
+}
+
+function conditionsOf(filter: IssuanceFilter): Conditions {
+  const conditions = new Conditions();
+  if (filter.identity !== undefined) conditions.add('identity = ?', filter.identity);
+  if (filter.identityPrefix !== undefined) {
+    conditions.add('identity >= ?', filter.identityPrefix);
+    conditions.add('identity < ?', firstAfter(filter.identityPrefix));
   }
-  const condition = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
-  const text = `${SELECT}${condition} ORDER BY recorded_at DESC, id DESC LIMIT ${page.limit + 1}`;
-  return { text, values };
+  if (filter.instance !== undefined) conditions.add('instance = ?', filter.instance);
+  if (filter.serial !== undefined) conditions.add('serial = ?', serialBytes(filter.serial));
+  if (filter.node !== undefined) conditions.add('node = ?', filter.node);
+  if (filter.entry !== undefined) conditions.add('entry_id = ?', filter.entry);
+  if (filter.entryVersion !== undefined) conditions.add('entry_version = ?', filter.entryVersion);
+  if (filter.authority !== undefined) conditions.add('authority_id = ?', filter.authority);
+  if (filter.requester !== undefined) conditions.add('requester = ?', filter.requester);
+  if (filter.profile !== undefined) conditions.add('profile = ?', filter.profile);
+  if (filter.fingerprint !== undefined)
+    conditions.add(
+      '(certificate_sha256 = ? OR public_key_sha256 = ?)',
+      Buffer.from(filter.fingerprint, 'hex'),
+    );
+  if (filter.from !== undefined) conditions.add('recorded_at >= ?', filter.from);
+  if (filter.to !== undefined) conditions.add('recorded_at < ?', filter.to);
+  addLife(conditions, filter);
+  return conditions;
+}
+
+function addLife(conditions: Conditions, { validAt, unexpiredAt, revoked }: IssuanceFilter): void {
+  if (unexpiredAt !== undefined) conditions.add(UNEXPIRED, unexpiredAt);
+  if (validAt !== undefined)
+    conditions.add(`${UNEXPIRED} AND NOT EXISTS (${REVOCATION} AND revoked_at <= ?)`, validAt);
+  if (revoked !== undefined) conditions.addText(`${revoked ? '' : 'NOT '}EXISTS (${REVOCATION})`);
+}
+
+/** Both ends count (RFC 5280 §4.1.2.5). */
+const UNEXPIRED = '(not_before <= ? AND not_after >= ?)';
+const REVOCATION = 'SELECT FROM revocation WHERE revocation.serial = issuance.serial';
+
+/** The first text, in the order of "C", that comes after all that begin with `prefix`, which is ASCII. */
+function firstAfter(prefix: string): string {
+  return prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 }
 
 function serialBytes(serial: string): Buffer {

@@ -16,6 +16,9 @@ test('audit search passes each filter on, and reads dates and how long ago', asy
     'e',
     '--authority',
     'a',
+    ...['--identity-prefix', '/pay', '--entry-version', '3', '--requester', 'agent:n', '--profile', 'agent'],
+    ...['--fingerprint', 'AB:'.repeat(31).concat('AB'), '--valid-at', '1h', '--unexpired-at', '2026-03-09'],
+    '--no-revoked',
   ];
   const times = ['--from', '24h', '--to', '2026-03-11'];
   const { code } = await runCommand(auditCommand, ['search', '--identity', '/web', ...filters, ...times], {
@@ -30,10 +33,69 @@ test('audit search passes each filter on, and reads dates and how long ago', asy
       node: 'n',
       entry: 'e',
       authority: 'a',
+      identityPrefix: 'spiffe://carnet.local/pay',
+      entryVersion: 3,
+      requester: 'agent:n',
+      profile: 'agent',
+      fingerprint: 'ab'.repeat(32),
+      validAt: new Date(NOW - 3_600_000),
+      unexpiredAt: new Date('2026-03-09T00:00:00Z'),
+      revoked: false,
       from: new Date(NOW - 86_400_000),
       to: new Date('2026-03-11T00:00:00Z'),
     },
   ]);
+});
+
+test('audit search takes a rule for an entry, and what is revoked', async (t) => {
+  const { env, api } = await startOperator(t);
+  await runCommand(auditCommand, ['search', '--rule', 'web', '--revoked'], { env });
+  t.deepEqual(api.issuances.searches, [{ entry: 'web', revoked: true }]);
+  const both = await runCommand(auditCommand, ['search', '--rule', 'web', '--entry', 'web'], { env });
+  t.is(both.code, 1);
+  const version = await runCommand(auditCommand, ['search', '--entry-version', '2'], { env });
+  t.regex(version.stderr, /entry_version needs the entry/);
+});
+
+test('audit holders asks who held an identity at a time, by default now', async (t) => {
+  const { env, api } = await startOperator(t);
+  api.issuances.issuances.push(makeIssuance(0, await makeCertificate('leaf')));
+  const now = await runCommand(auditCommand, ['holders', '/web'], { env });
+  t.deepEqual(lines(now.stdout), [
+    'INSTANCE     NODE    SERIAL                            VALID FROM            VALID TO              RULE',
+    'container:0  node-1  00000000000000000000000000000000  2026-03-10 11:59:30Z  2026-03-10 13:00:00Z  web v1',
+  ]);
+  await runCommand(auditCommand, ['holders', '/web', '--at', '2026-03-01T12:00:00Z'], { env });
+  t.deepEqual(
+    api.issuances.searches.map(({ validAt }) => validAt),
+    [new Date(NOW), new Date('2026-03-01T12:00:00Z')],
+  );
+});
+
+test('audit events shows who changed what, and which fields', async (t) => {
+  const { env, api } = await startOperator(t);
+  api.operatorEvents.events.push({
+    actor: 'operator:eve',
+    action: 'entry.update',
+    subject: 'web',
+    before: { id: 'web', version: 1, ttlSeconds: 60 },
+    after: { id: 'web', version: 2, ttlSeconds: 90 },
+    reason: '',
+    recordedAtMicros: BigInt(NOW) * 1000n,
+    logIndex: 7,
+  });
+  const filters = ['--actor', 'operator:eve', '--action', 'entry.', '--subject', 'web', '--from', '24h'];
+  const { stdout, code } = await runCommand(auditCommand, ['events', ...filters], { env });
+  t.is(code, 0);
+  t.deepEqual(lines(stdout), [
+    'RECORDED              ACTOR         ACTION        SUBJECT  CHANGED             REASON',
+    '2026-03-10 12:00:00Z  operator:eve  entry.update  web      version ttlSeconds  -',
+  ]);
+  t.deepEqual(api.operatorEvents.searches, [
+    { actor: 'operator:eve', action: 'entry.', subject: 'web', from: new Date(NOW - 86_400_000) },
+  ]);
+  const json = await runCommand(auditCommand, ['events', '--json'], { env });
+  t.like(jsonLines(json.stdout)[0], { before: { version: 1 }, after: { version: 2 }, log_index: 7 });
 });
 
 test('audit search shows a page and says how to go on; --all shows all', async (t) => {
