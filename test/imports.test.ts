@@ -17,6 +17,7 @@ const PURE = [
   'rotation/jwt-plan.ts',
   'rotation/gate.ts',
   'rotation/renewal.ts',
+  'rotation/rotation.ts',
   'workload-api/answer.ts',
   'workload-api/claims.ts',
   'workload-api/jwt-answers.ts',

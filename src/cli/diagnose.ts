@@ -77,7 +77,7 @@ export function diagnoseTransport(server: string): Finding[] {
 export function diagnoseAuthorities(authorities: readonly AuthorityBody[], now: number): Finding[] {
   const inUse = authorities.filter(({ state }) => state !== 'retired' && state !== 'prepared');
   const missing = (['root', 'issuing'] as const).filter(
-    (kind) => !inUse.some((authority) => authority.kind === kind && authority.state === 'active'),
+    (kind) => !inUse.some((one) => one.kind === kind && (one.state === 'active' || one.state === 'tainted')),
   );
   return [
     ...missing.map((kind) =>

@@ -8,6 +8,7 @@ import { spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import { signingJwtKey } from './jwt-plan.ts';
+import { signing } from './plan.ts';
 import type { Rotation } from './rotation.ts';
 
 interface State {
@@ -63,7 +64,7 @@ export class Authorities {
       authorities,
       rotations,
       jwtKeys,
-      issuing: this.#open(authorities.find(({ kind, state }) => kind === 'issuing' && state === 'active')),
+      issuing: this.#open(signing(authorities, 'issuing')),
       jwtKey: this.#openJwt(signingJwtKey(jwtKeys)),
       bundle:
         before === null || bundleChanged ? { trustDomain: this.#trustDomain, ...bundle } : before.bundle,

@@ -1,7 +1,7 @@
 import type { StoredJwtKey } from '../ca/jwt-key.ts';
 import type { Outstanding } from './fleet.ts';
 import type { Schedule, Step } from './plan.ts';
-import type { Rotation } from './rotation.ts';
+import { holdSecondsOf, type Rotation } from './rotation.ts';
 
 /** What is planned of the keys that sign JWT-SVIDs. */
 export interface JwtSituation {
@@ -52,8 +52,8 @@ export function signingJwtKey<Key extends PlannedJwtKey>(keys: readonly Key[]): 
 }
 
 /** Until when a published key is held back, milliseconds since the epoch. */
-export function heldUntil({ stateSince }: PlannedJwtKey, { urgent, holdSeconds }: Rotation): number {
-  return stateSince.getTime() + (urgent ? 0 : holdSeconds * 1000);
+export function heldUntil({ stateSince }: PlannedJwtKey, rotation: Rotation): number {
+  return stateSince.getTime() + holdSecondsOf(rotation) * 1000;
 }
 
 function advance(now: number, rotation: Rotation, situation: JwtSituation): Step[] {

@@ -7,7 +7,7 @@ import { checkJwtStep, taintJwtKey } from './jwt-operate.ts';
 import { signingJwtKey } from './jwt-plan.ts';
 import { gateSequence, isActivated, signing } from './plan.ts';
 import { findAuthority } from './published.ts';
-import type { Rotation, RotationRequest } from './rotation.ts';
+import { holdSecondsOf, type Rotation, type RotationChange, type RotationRequest } from './rotation.ts';
 import { wayBack } from './steps.ts';
 
 export interface StartRequest {
@@ -24,8 +24,9 @@ export interface StartRequest {
 }
 
 /**
- * Begins a rotation; where one is under way already, it goes on as asked for (hands-free, tainted), so the same
- * command resumes it. Throws `authority_unavailable` before the first start.
+ * Begins a rotation; where one is under way already, it goes on as asked for (hands-free, tainted, held for longer or
+ * less long), so the same command resumes it. Throws `authority_unavailable` before the first start, `conflict` for
+ * what can't be asked for any more.
  */
 export function startOrResume(options: ApplyOptions, request: StartRequest): Promise<void> {
   const { kind, handsFree, taint, crossSign, actor, reason } = request;
@@ -50,10 +51,40 @@ export function startOrResume(options: ApplyOptions, request: StartRequest): Pro
         { tx, actor, why: reason },
       );
     }
-    await tx.updateRotation(open.id, {
-      ...(handsFree ? { handsFree } : {}),
-      ...(taint ? { urgent: true } : {}),
-    });
+    await resume(tx, open, request);
+  });
+}
+
+/** What it is asked for beyond how it goes on already, with its operator event. Throws `conflict` for a late `crossSign`. */
+async function resume(
+  tx: AuthorityTransaction,
+  open: Rotation,
+  { kind, handsFree, taint, crossSign, holdSeconds, actor, reason }: StartRequest,
+): Promise<void> {
+  if (crossSign && !open.crossSign)
+    throw new CarnetError(
+      'conflict',
+      `the ${kind} rotation under way was begun without cross_sign: leave it out, or abort that one first`,
+    );
+  const change: RotationChange = {
+    ...(handsFree && !open.handsFree ? { handsFree } : {}),
+    ...(taint && !open.urgent ? { urgent: true } : {}),
+    ...(holdSeconds !== null && holdSeconds !== open.holdSeconds ? { holdSeconds } : {}),
+  };
+  if (Object.keys(change).length === 0) return;
+  await tx.updateRotation(open.id, change);
+  const said = (rotation: Pick<Rotation, 'handsFree' | 'urgent' | 'holdSeconds'>) => ({
+    hands_free: rotation.handsFree,
+    urgent: rotation.urgent,
+    hold_seconds: rotation.holdSeconds,
+  });
+  await tx.event({
+    actor,
+    action: 'rotation.resume',
+    subject: open.newId ?? open.oldId,
+    before: said(open),
+    after: said({ ...open, ...change }),
+    reason,
   });
 }
 
@@ -159,7 +190,7 @@ function checkActivation(rotation: Rotation, { authorities, fleet }: StoredSitua
   const sequence = gateSequence(authorities, rotation);
   if (sequence === null)
     throw new CarnetError('conflict', 'the new authority is not published yet: try again in a moment');
-  const missing = laggards(sequence, now, rotation.holdSeconds, fleet);
+  const missing = laggards(sequence, now, holdSecondsOf(rotation), fleet);
   if (missing.length === 0) return;
   const named = missing
     .slice(0, 5)

@@ -3,7 +3,7 @@ import type { Outstanding } from './fleet.ts';
 import { hasAcknowledged, type Laggard, laggards, presenters, takesTrust } from './gate.ts';
 import { jwtPictureOf } from './jwt-picture.ts';
 import { gateSequence, isActivated, issuedBy, waitsForImport } from './plan.ts';
-import type { Rotation } from './rotation.ts';
+import { holdSecondsOf, type Rotation } from './rotation.ts';
 
 /** Where a rotation stands, for people and programs. Times are milliseconds since the epoch. */
 export interface RotationPicture {
@@ -43,7 +43,7 @@ export function pictureOf(now: number, situation: StoredSituation): RotationPict
     const { authorities, fleet } = situation;
     const sequence = gateSequence(authorities, rotation);
     const activated = isActivated(authorities, rotation);
-    const hold = rotation.urgent ? 0 : rotation.holdSeconds;
+    const hold = holdSecondsOf(rotation);
     const counted = fleet.filter((consumer) => takesTrust(consumer, now));
     const behind = activated || sequence === null ? [] : laggards(sequence, now, hold, fleet);
     const old = issuedBy(authorities, rotation.oldId);

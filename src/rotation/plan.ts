@@ -2,7 +2,7 @@ import type { StoredAuthority } from '../ca/authority-store.ts';
 import type { Consumer, Outstanding } from './fleet.ts';
 import { laggards, mayRetire, presenters } from './gate.ts';
 import { type JwtSituation, planJwt } from './jwt-plan.ts';
-import type { NewRotation, Rotation } from './rotation.ts';
+import { holdSecondsOf, type NewRotation, type Rotation } from './rotation.ts';
 
 /** How long new authorities live and when they are replaced. Times are milliseconds. */
 export interface Schedule {
@@ -89,10 +89,10 @@ export function plan(now: number, situation: Situation, schedule: Schedule): Ste
 }
 
 /** The authority of a kind that signs now. A tainted one signs until its successor is known everywhere. */
-export function signing(
-  authorities: readonly PlannedAuthority[],
+export function signing<Authority extends PlannedAuthority>(
+  authorities: readonly Authority[],
   kind: 'root' | 'issuing',
-): PlannedAuthority | undefined {
+): Authority | undefined {
   return (
     authorities.findLast((one) => one.kind === kind && one.state === 'active') ??
     authorities.findLast((one) => one.kind === kind && one.state === 'tainted')
@@ -222,7 +222,7 @@ function advance(now: number, rotation: Rotation, situation: Situation): Step[] 
     return [{ kind: 'activate', rotation, why: 'the old one is about to expire, whoever lags' }];
   // Step by step it waits for its command, but not until what signs has ended.
   if (!handsFree && requested !== 'activate' && !endsSoon) return [];
-  const open = laggards(sequence, now, holdOf(rotation), fleet).length === 0;
+  const open = laggards(sequence, now, holdSecondsOf(rotation), fleet).length === 0;
   return onceSettled({ kind: 'activate', rotation, why: 'everyone acknowledged it' }, open, now, fleet);
 }
 
@@ -274,10 +274,6 @@ function onceSettled(
   if (fleet.every(({ gone }) => gone)) return [step];
   if (since === null || since > now) return [{ kind: 'settle', rotation, open, why: step.why }];
   return now - since >= SETTLE_MS ? [step] : [];
-}
-
-function holdOf({ urgent, holdSeconds }: Rotation): number {
-  return urgent ? 0 : holdSeconds;
 }
 
 function drops(now: number, { authorities }: Situation): Step[] {

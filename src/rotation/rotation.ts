@@ -31,6 +31,11 @@ export interface Rotation {
   readonly startedAt: Date;
 }
 
+/** How long whoever cannot acknowledge is waited for: after a compromise for nobody. */
+export function holdSecondsOf({ urgent, holdSeconds }: Pick<Rotation, 'urgent' | 'holdSeconds'>): number {
+  return urgent ? 0 : holdSeconds;
+}
+
 export type NewRotation = Omit<
   Rotation,
   'id' | 'startedAt' | 'requested' | 'force' | 'newId' | 'gateOpenSince'

@@ -7,7 +7,7 @@ import { end } from './end.ts';
 import { laggards } from './gate.ts';
 import { gateSequence, isActivated, issuedBy, isValid, successorIssuing } from './plan.ts';
 import { findAuthority } from './published.ts';
-import type { Rotation } from './rotation.ts';
+import { holdSecondsOf, type Rotation } from './rotation.ts';
 
 /** Laggards named in the operator event of a forced step. */
 const NAMED_LIMIT = 100;
@@ -44,7 +44,7 @@ async function recordForced(
   { tx, situation, actor, why, now }: StepContext,
 ): Promise<void> {
   const sequence = gateSequence(situation.authorities, rotation) ?? 0;
-  const behind = laggards(sequence, now, rotation.holdSeconds, situation.fleet);
+  const behind = laggards(sequence, now, holdSecondsOf(rotation), situation.fleet);
   await tx.event({
     actor,
     action: 'rotation.force',

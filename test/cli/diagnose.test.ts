@@ -80,6 +80,11 @@ for (const [title, authorities, expected] of [
   ['no active issuing CA', [ROOT, { ...ISSUING, state: 'draining' }], ['fail', 'ok', 'ok']],
   ['an issuing CA that has ended', [ROOT, { ...ISSUING, not_after: at(-1) }], ['ok', 'fail']],
   ['an issuing CA late in its life', [ROOT, { ...ISSUING, not_after: at(DAY_MS) }], ['ok', 'warn']],
+  [
+    'a tainted one that signs until its successor does',
+    [{ ...ROOT, state: 'tainted' }, ISSUING],
+    ['warn', 'ok'],
+  ],
   ['a tainted one beside', [ROOT, ISSUING, { ...ROOT, state: 'tainted' }], ['ok', 'ok', 'warn']],
   [
     'a draining one that has ended',

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import test from 'ava';
 import { applyPlan } from '../../src/rotation/apply.ts';
+import { Authorities } from '../../src/rotation/authorities.ts';
 import { requestStep, startOrResume, startScheduled } from '../../src/rotation/operate.ts';
 import { SETTLE_MS } from '../../src/rotation/plan.ts';
 import { consumer, createWorld, DAY_MS, NOW } from './world.ts';
@@ -348,4 +349,94 @@ test('an old root that nobody retired is retired before the new one has ended, s
   t.false((await world.advance()).includes('retire'));
   world.store.now = NOW + 6.9 * DAY_MS;
   t.deepEqual((await world.advance()).slice(0, 3), ['retire', 'start', 'prepare']);
+});
+
+test('a tainted issuing CA signs until its successor does, which follows at once', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  const authorities = new Authorities(world.store, world.options.keys, world.options.trustDomain);
+  const old = world.store.state.authorities[1]?.id ?? '';
+  world.store.fleet = [consumer('slow')];
+  await startOrResume(world.options, { ...BY_HAND, kind: 'issuing', taint: true });
+  await world.advance();
+  t.is(world.states(), 'root active, issuing tainted, issuing published');
+  await authorities.refresh();
+  t.is(authorities.active().id, old);
+  world.store.fleet = [consumer('slow', { bundleAcknowledged: 2 })];
+  await world.advance();
+  t.is(world.states(), 'root active, issuing draining, issuing active');
+  await authorities.refresh();
+  t.not(authorities.active().id, old);
+});
+
+test('under a tainted root whose successor somebody lags for, the issuing CA is renewed all the same', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.fleet = [consumer('slow')];
+  await startOrResume(world.options, { ...BY_HAND, taint: true });
+  t.deepEqual(await world.advance(), ['prepare', 'publish']);
+  world.store.now = NOW + 6 * DAY_MS;
+  t.true((await world.advance()).includes('start'));
+});
+
+test('after a compromise nobody is held for, step by step neither', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  const silent = { acknowledges: false, bundleSent: 9, bundleSentAt: NOW, bundleAcknowledged: null };
+  world.store.fleet = [consumer('program', silent)];
+  await startOrResume(world.options, { ...BY_HAND, handsFree: false, taint: true });
+  t.deepEqual(await world.advance(), ['prepare', 'publish']);
+  await requestStep(world.options, step('activate'));
+  t.deepEqual(await world.advance(), ['activate']);
+});
+
+test('what is prepared grows old while somebody lags: it is made anew, and acknowledged anew', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.fleet = [consumer('slow')];
+  await startOrResume(world.options, BY_HAND);
+  t.deepEqual(await world.advance(), ['prepare', 'publish']);
+  const first = world.store.state.bundles.length;
+  world.store.now = NOW + 4 * DAY_MS;
+  t.deepEqual(await world.advance(), []);
+  world.store.now += 1000;
+  t.deepEqual(await world.advance(), ['prepare', 'publish']);
+  t.is(world.states(), 'root active, issuing active, root published, issuing retired, issuing published');
+  world.store.fleet = [consumer('slow', { bundleAcknowledged: first })];
+  t.deepEqual(await world.advance(), [], 'the CRL of the new issuing CA is not there yet');
+  world.store.fleet = [consumer('slow', { bundleAcknowledged: world.store.state.bundles.length })];
+  t.deepEqual(await world.advance(), ['activate', 'retire']);
+});
+
+test('a clock that went back to before the issuing CA begins makes another one', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.now = NOW + 4 * DAY_MS;
+  await world.advance();
+  world.store.now = NOW + DAY_MS;
+  t.true((await world.advance()).includes('start'));
+  const signing = world.store.state.authorities.filter(
+    (one) => one.kind === 'issuing' && one.state === 'active',
+  );
+  t.deepEqual(
+    signing.map(({ notBefore }) => notBefore.getTime() <= world.store.now),
+    [true],
+  );
+});
+
+test('what an operator changes of a rotation under way is on record, and nothing else is', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.fleet = [consumer('slow')];
+  await startOrResume(world.options, { ...BY_HAND, handsFree: false });
+  await world.advance();
+  await startOrResume(world.options, { ...BY_HAND, handsFree: false });
+  t.false(world.actions().includes('rotation.resume'));
+  await startOrResume(world.options, { ...BY_HAND, holdSeconds: 5, actor: 'operator:y' });
+  const event = world.store.state.events.at(-1);
+  t.is(event?.actor, 'operator:y');
+  t.deepEqual(event?.before, { hands_free: false, urgent: false, hold_seconds: 60 });
+  t.deepEqual(event?.after, { hands_free: true, urgent: false, hold_seconds: 5 });
+  t.is((await world.store.rotations())[0]?.holdSeconds, 5);
+  await t.throwsAsync(startOrResume(world.options, { ...BY_HAND, crossSign: true }), { code: 'conflict' });
 });
