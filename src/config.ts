@@ -28,6 +28,7 @@ import {
   serviceAccountsOf,
   signerNameOf,
   slotOf,
+  webUrlOf,
 } from './setting-values.ts';
 import { readSettings, type Settings, type SettingValues, setting } from './settings.ts';
 
@@ -237,6 +238,13 @@ export const SERVER_SETTINGS = {
     'URL',
     'where verifiers reach --http-addr, http://HOST: certificates then say where CRLs and their issuers are',
     publicUrlOf,
+    null,
+  ),
+  webUrl: setting<string | null>(
+    'web-url',
+    'URL',
+    "where browsers reach --http-addr, https://HOST: without it they sign in from this machine's own addresses only",
+    webUrlOf,
     null,
   ),
   keyEncryptionKeyFile: setting<string | null>(

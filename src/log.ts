@@ -16,7 +16,17 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       redact: {
-        paths: ['token', 'privateKey', 'key', 'authorization', '*.token', '*.privateKey', '*.authorization'],
+        paths: [
+          'token',
+          'privateKey',
+          'key',
+          'authorization',
+          'cookie',
+          '*.token',
+          '*.privateKey',
+          '*.authorization',
+          '*.cookie',
+        ],
         censor: '[secret]',
       },
     },

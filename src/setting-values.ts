@@ -48,6 +48,23 @@ export function publicUrlOf(value: string): string {
   return url.href.replace(/\/+$/, '');
 }
 
+/**
+ * Parses the origin that browsers reach the server by, without a slash at its end: https, so that a session's cookie
+ * is read by nobody on the way, or http on this machine.
+ */
+export function webUrlOf(value: string): string {
+  const url = URL.canParse(value) ? new URL(value) : null;
+  const isPrivate =
+    url?.protocol === 'https:' ||
+    (url?.protocol === 'http:' && /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(url.hostname));
+  if (url === null || !isPrivate || url.href !== `${url.origin}/`)
+    throw new CarnetError(
+      'config_invalid',
+      `${JSON.stringify(value)} is not where browsers can sign in: write https://HOST[:PORT], without a path`,
+    );
+  return url.origin;
+}
+
 export function lifetimeIn({ minSeconds, maxSeconds }: Lifetime): (value: string) => number {
   return (value) => {
     const seconds = parseDuration(value);

@@ -30,12 +30,16 @@ import { logRoutes } from './log.ts';
 import { oidcRoutes } from './oidc.ts';
 import { openApiRoute } from './openapi.ts';
 import { operatorEventRoutes } from './operator-events.ts';
+import { OwnOrigin } from './own-origin.ts';
 import { proxyRoutes } from './proxies.ts';
 import { type Published, publishedRoutes } from './published.ts';
 import { answerEvery } from './respond.ts';
 import { type Revocations, revocationRoutes } from './revocations.ts';
 import { type Rotations, rotationRoutes } from './rotations.ts';
 import type { Route } from './route.ts';
+import type { SessionStore } from './session.ts';
+import { SessionAuthenticator } from './session-authenticate.ts';
+import { sessionRoutes } from './sessions.ts';
 import type { TokenStore } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
 import { serveUi } from './ui.ts';
@@ -50,6 +54,7 @@ export interface ApiDependencies {
   readonly auditLog: LogReader;
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
+  readonly sessions: SessionStore;
   readonly joinTokens: JoinTokenStore;
   readonly agents: Pick<AgentStore, 'list' | 'ban' | 'unban'>;
   readonly rotations: Rotations;
@@ -67,21 +72,35 @@ export interface ApiDependencies {
   readonly log: Logger;
   /** Whether it listens on a loopback address (`isLoopback`): then it answers only to this machine's own names. */
   readonly loopback: boolean;
+  /** Where browsers reach it; null for this machine's own addresses only. */
+  readonly webUrl: string | null;
+}
+
+/** What knows who asks. */
+interface Authenticators {
+  readonly tokens: Authenticator;
+  readonly sessions: SessionAuthenticator;
+  readonly origin: OwnOrigin;
 }
 
 /** The REST interface as a koa application: `http-server.ts` serves it. */
 export function createApi(dependencies: ApiDependencies): Koa {
   const { clock, log, metrics } = dependencies;
-  const authenticator = new Authenticator(dependencies.tokens, clock);
-  const gate = new Gate(authenticator, clock);
+  const origin = new OwnOrigin(dependencies.webUrl);
+  const authenticators = {
+    tokens: new Authenticator(dependencies.tokens, clock),
+    sessions: new SessionAuthenticator(dependencies.sessions, origin, clock),
+    origin,
+  };
+  const gate = new Gate(authenticators.tokens, authenticators.sessions, clock);
   const router = new Router();
-  for (const route of apiRoutes(dependencies, authenticator))
+  for (const route of apiRoutes(dependencies, authenticators))
     router.register(routerPath(route), [route.method], gate.serve(route));
 
   const app = new Koa();
   app.on('error', (error) => log.debug({ err: error }, 'http connection failed'));
   app.use(answerEvery(log, metrics));
-  if (dependencies.loopback) app.use(refuseForeignHosts);
+  if (dependencies.loopback) app.use(refuseForeignHosts(origin));
   app.use(serveUi());
   app.use(router.routes());
   app.use(refuseUnknown);
@@ -89,9 +108,9 @@ export function createApi(dependencies: ApiDependencies): Koa {
 }
 
 /** Every endpoint there is. */
-export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenticator): Route[] {
+export function apiRoutes(dependencies: ApiDependencies, authenticators: Authenticators): Route[] {
   const { tokens, clock, trustDomain } = dependencies;
-  const routes = [
+  const routes: Route[] = [
     ...entryRoutes(dependencies.entries, trustDomain),
     ...issuanceRoutes(dependencies.issuances, dependencies.auditLog, trustDomain),
     ...operatorEventRoutes(dependencies.operatorEvents),
@@ -109,7 +128,21 @@ export function apiRoutes(dependencies: ApiDependencies, authenticator: Authenti
     ...bundleRoutes(dependencies.bundle),
     ...jwtKeyRoutes(dependencies.jwtKeys),
     ...oidcRoutes(dependencies.jwtIssuer, dependencies.bundle),
-    ...tokenRoutes({ tokens, clock, revoked: (id) => authenticator.forget(id) }),
+    ...tokenRoutes({
+      tokens,
+      clock,
+      routes: () => routes,
+      revoked: (id) => {
+        authenticators.tokens.forget(id);
+        authenticators.sessions.forget(({ tokenId }) => tokenId === id);
+      },
+    }),
+    ...sessionRoutes({
+      sessions: dependencies.sessions,
+      authenticator: authenticators.sessions,
+      origin: authenticators.origin,
+      clock,
+    }),
     ...healthRoutes(dependencies.readiness, dependencies.metrics),
   ];
   return [...routes, openApiRoute(routes)];
@@ -121,13 +154,16 @@ function routerPath({ path, restOfPath }: Route): string {
   return rest.replaceAll(':', '\\:').replaceAll(/\{(\w+)\}/g, ':$1');
 }
 
-const refuseForeignHosts: Middleware = (ctx, next) => {
-  if (isLocalHost(ctx.req.headers.host)) return next();
-  throw new CarnetError(
-    'permission_denied',
-    `this server listens for its own machine only and doesn't answer to the host ${JSON.stringify(ctx.req.headers.host)}: ask for 127.0.0.1 or localhost`,
-  );
-};
+function refuseForeignHosts(origin: OwnOrigin): Middleware {
+  return (ctx, next) => {
+    const { host } = ctx.req.headers;
+    if (isLocalHost(host) || origin.isNamed(host)) return next();
+    throw new CarnetError(
+      'permission_denied',
+      `this server listens for its own machine only and doesn't answer to the host ${JSON.stringify(host)}: ask for 127.0.0.1 or localhost`,
+    );
+  };
+}
 
 const refuseUnknown: Middleware = (ctx) => {
   const methods = new Set(

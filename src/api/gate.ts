@@ -1,36 +1,52 @@
 import { hash } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
-import { type Authenticator, actorOf, authorize } from './authenticate.ts';
+import { type Authenticator, actorOf } from './authenticate.ts';
+import { authorize } from './authorize.ts';
 import { callerOf, RateLimit } from './rate-limit.ts';
 import { readJson } from './request-body.ts';
 import { readQuery } from './request-query.ts';
 import type { Caller, Route } from './route.ts';
+import type { SessionAuthenticator } from './session-authenticate.ts';
 
 /** Bounds what one address costs before it is known: a refusal takes 0.2 ms of CPU, so a tenth of a core. */
 const ADDRESS_RATE = { perSecond: 500, burst: 2000 };
 /** A program that looks up each certificate it meets stays below; one that runs wild doesn't hurt the others. */
-const TOKEN_RATE = { perSecond: 200, burst: 1000 };
+const CALLER_RATE = { perSecond: 200, burst: 1000 };
 
-const ANONYMOUS: Caller = { actor: 'anonymous', tokenId: null };
+const ANONYMOUS: Caller = {
+  actor: 'anonymous',
+  role: null,
+  scopes: null,
+  tokenId: null,
+  sessionId: null,
+  expiresAt: null,
+};
 
-/** What stands before every route: rate, token, role, and the request's form. */
+/** What stands before every route: rate, token or session, role, scope, and the request's form. */
 export class Gate {
   readonly #authenticator: Authenticator;
+  readonly #sessions: SessionAuthenticator;
+  readonly #clock: Clock;
   readonly #addresses: RateLimit;
-  readonly #tokens: RateLimit;
+  readonly #callers: RateLimit;
 
-  constructor(authenticator: Authenticator, clock: Clock) {
+  constructor(authenticator: Authenticator, sessions: SessionAuthenticator, clock: Clock) {
     this.#authenticator = authenticator;
+    this.#sessions = sessions;
+    this.#clock = clock;
     this.#addresses = new RateLimit(ADDRESS_RATE, clock);
-    this.#tokens = new RateLimit(TOKEN_RATE, clock);
+    this.#callers = new RateLimit(CALLER_RATE, clock);
   }
 
   serve(route: Route): Middleware {
+    const rate = route.rate && new RateLimit(route.rate, this.#clock);
     return async (ctx) => {
       ctx.state.route = route.path;
       if (!route.unlimited) limit(ctx, this.#addresses, callerOf(ctx.ip));
+      if (rate !== null) limit(ctx, rate, callerOf(ctx.ip));
       const caller = await this.#admit(route, ctx);
       ctx.state.actor = caller.actor;
       const { status, body } = await route.answer({
@@ -38,6 +54,8 @@ export class Gate {
         query: readQuery(ctx.querystring),
         body: route.body === null ? undefined : await readJson(ctx.req, route.maxBodyBytes),
         caller,
+        headers: ctx.req.headers,
+        reply: { append: (name, value) => ctx.append(name, value) },
       });
       ctx.status = status;
       ctx.set('Content-Type', route.mediaType);
@@ -48,11 +66,23 @@ export class Gate {
 
   async #admit(route: Route, ctx: Context): Promise<Caller> {
     if (route.access === 'public') return ANONYMOUS;
-    const header = ctx.req.headers.authorization;
-    const token = await this.#authenticator.authenticate(header, route.method === 'GET');
-    limit(ctx, this.#tokens, token.id);
-    authorize(token, route.access);
-    return { actor: actorOf(token), tokenId: token.id };
+    const caller = await this.#callerOf(ctx.req.headers, route.method !== 'GET');
+    limit(ctx, this.#callers, caller.sessionId ?? caller.tokenId ?? caller.actor);
+    authorize(caller, route);
+    return caller;
+  }
+
+  /** A token that is shown counts, whatever a browser adds to it. */
+  async #callerOf(headers: IncomingHttpHeaders, isUnsafe: boolean): Promise<Caller> {
+    const secret = headers.authorization === undefined ? this.#sessions.secretOf(headers) : undefined;
+    if (secret === undefined) {
+      const token = await this.#authenticator.authenticate(headers.authorization, !isUnsafe);
+      const { id: tokenId, role, scopes, expiresAt } = token;
+      return { actor: actorOf(token), role, scopes, tokenId, sessionId: null, expiresAt };
+    }
+    const session = await this.#sessions.authenticate(secret, headers, isUnsafe);
+    const { id: sessionId, actor, role, scopes, tokenId, expiresAt } = session;
+    return { actor, role, scopes, tokenId, sessionId, expiresAt };
   }
 }
 

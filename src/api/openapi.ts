@@ -62,7 +62,15 @@ export function openApiDocument(routes: readonly Route[]): z.input<typeof OpenAp
     paths,
     components: {
       schemas,
-      securitySchemes: { token: { type: 'http', scheme: 'bearer', description: '`carnet_<role>_…`' } },
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: '`carnet_<role>_…`' },
+        session: {
+          type: 'apiKey',
+          in: 'cookie',
+          name: 'carnet-session',
+          description: '`__Host-carnet-session` over https; what changes something needs Carnet-CSRF besides',
+        },
+      },
     },
   };
 }
@@ -81,7 +89,7 @@ function operation(
     operationId: route.name,
     summary: route.summary,
     ...(route.description === '' ? {} : { description: route.description }),
-    ...(route.access === 'public' ? { security: [] } : { security: [{ token: [route.access] }] }),
+    security: route.access === 'public' ? [] : [{ token: [route.access] }, { session: [route.access] }],
     parameters: [
       ...parameters('path', reference(route.params, 'input')),
       ...parameters('query', reference(route.query, 'input')),

@@ -10,9 +10,12 @@ const HEADERS = {
   // Tokens and audit records belong in nobody's cache.
   'Cache-Control': 'no-store',
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Referrer-Policy': 'no-referrer',
   'X-Content-Type-Options': 'nosniff',
+  // For browsers older than frame-ancestors.
+  'X-Frame-Options': 'DENY',
 };
 
 /** The outermost layer: every request is answered, with a problem document if it failed, counted and logged. */

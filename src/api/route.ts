@@ -1,9 +1,8 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
-import type { Role } from './token.ts';
+import type { Rate } from './rate-limit.ts';
+import type { Access, Role } from './role.ts';
 import { validate } from './validate.ts';
-
-/** Who may call a route: `public` needs no token, `admin` covers `auditor`. */
-export type Access = 'public' | Role;
 
 /** 1 MiB: some hundred times the largest thing that a person writes by hand. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -38,6 +37,8 @@ export interface Route {
   readonly statuses: readonly number[];
   /** Not counted by the rate limits: for probes, whose refusal would restart a busy server. */
   readonly unlimited: boolean;
+  /** Of one address, besides the limit that all routes have together; null for none. */
+  readonly rate: Rate | null;
   /** Throws `invalid_argument` and whatever the operation throws. */
   readonly answer: (request: RawRequest) => Promise<{ status: number; body: unknown }>;
 }
@@ -49,13 +50,29 @@ export interface RawRequest {
   /** Parsed JSON; undefined where the route takes no body. */
   readonly body: unknown;
   readonly caller: Caller;
+  readonly headers: IncomingHttpHeaders;
+  readonly reply: Reply;
 }
 
 export interface Caller {
   /** `operator:<token name>`, or `anonymous` on a public route. */
   readonly actor: string;
-  /** ID of the token that was shown; null on a public route. */
+  /** Null on a public route. */
+  readonly role: Role | null;
+  /** What its token is limited to; null for all that the role may. */
+  readonly scopes: readonly string[] | null;
+  /** ID of the token that was shown, or that its session was opened with; null for none. */
   readonly tokenId: string | null;
+  /** ID of the session whose cookie was shown; null for none. */
+  readonly sessionId: string | null;
+  /** When it is over whatever it does; null for never. */
+  readonly expiresAt: Date | null;
+}
+
+/** What an answer has besides its body. */
+interface Reply {
+  /** Adds a header; one that is there stays. */
+  readonly append: (name: string, value: string) => void;
 }
 
 interface Request<P, Q, B> {
@@ -63,6 +80,8 @@ interface Request<P, Q, B> {
   readonly query: Q;
   readonly body: B;
   readonly caller: Caller;
+  readonly headers: IncomingHttpHeaders;
+  readonly reply: Reply;
 }
 
 interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B extends z.ZodType, R extends z.ZodType> {
@@ -84,6 +103,7 @@ interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B extends z.Zo
   readonly statuses?: readonly [number, ...number[]];
   readonly statusOf?: (response: z.input<R>) => number;
   readonly unlimited?: boolean;
+  readonly rate?: Rate;
   readonly handle: (
     request: Request<z.output<P>, z.output<Q>, z.output<B>>,
   ) => Promise<z.input<R>> | z.input<R>;
@@ -117,12 +137,15 @@ export function defineRoute<
     cacheSeconds: spec.cacheSeconds ?? null,
     statuses,
     unlimited: spec.unlimited ?? false,
+    rate: spec.rate ?? null,
     answer: async (raw) => {
       const response = await spec.handle({
         params: validate(params, raw.params, 'the path'),
         query: validate(query, raw.query, 'the query'),
         body: (body === null ? undefined : validate(body, raw.body, 'the body')) as z.output<B>,
         caller: raw.caller,
+        headers: raw.headers,
+        reply: raw.reply,
       });
       return { status: spec.statusOf?.(response) ?? statuses[0], body: response };
     },

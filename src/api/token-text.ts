@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Role } from './token.ts';
+import { ROLES, type Role } from './role.ts';
 
 /** `carnet_<role>_` so that a person and a secret scanner know it at sight, then 32 random bytes in base64url. */
-const TOKEN_TEXT = /^carnet_(?:admin|auditor)_[A-Za-z0-9_-]{43}$/;
+const TOKEN_TEXT = new RegExp(`^carnet_(?:${ROLES.join('|')})_[A-Za-z0-9_-]{43}$`);
 const SECRET_BYTES = 32;
 
 /** Makes the text of a new bearer token. Only its holder ever has it: we keep {@link hashToken} of it. */

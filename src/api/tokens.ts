@@ -1,22 +1,30 @@
 import { z } from 'zod';
 import type { Clock } from '../clock.ts';
+import { formatDuration } from '../duration.ts';
 import { CarnetError } from '../errors.ts';
 import { DurationInput, NameInput, Time, timeText } from './fields.ts';
 import { cutPage, PAGE_QUERY, pageSchema } from './page.ts';
+import { ROLES } from './role.ts';
 import { defineRoute, type Route } from './route.ts';
-import { ROLES, type Token, type TokenStore } from './token.ts';
+import { checkScopes } from './scope.ts';
+import { BREAK_GLASS_SECONDS } from './session.ts';
+import type { Token, TokenStore } from './token.ts';
 import { createTokenText, hashToken } from './token-text.ts';
 
 /** Less would be over before it is used. */
 const MIN_TTL_SECONDS = 60;
+/** More than there are. */
+const MAX_SCOPES = 64;
 
 const TOKEN_FIELDS = {
   id: z.string(),
   name: z.string(),
   role: z.enum(ROLES),
+  scopes: z.array(z.string()).nullable().meta({ description: 'Null: all that the role may' }),
   created_at: Time,
   expires_at: Time.nullable(),
   revoked_at: Time.nullable(),
+  last_used_at: Time.nullable().meta({ description: 'To the minute or so; null for never' }),
 };
 
 const TokenBody = z.strictObject(TOKEN_FIELDS).meta({ id: 'Token' });
@@ -32,6 +40,15 @@ const TokenInput = z
   .strictObject({
     name: NameInput,
     role: z.enum(ROLES, `must be one of ${ROLES.join(', ')}`),
+    scopes: z
+      .array(z.string().max(64))
+      .min(1, 'must be absent, or name at least one')
+      .max(MAX_SCOPES)
+      .optional()
+      .meta({
+        description: 'Only these of what the role may, such as `entries:write` (docs/ACCESS.md)',
+        examples: [['entries:read', 'entries:write']],
+      }),
     ttl: DurationInput.refine((seconds) => seconds >= MIN_TTL_SECONDS, 'must be at least 60s')
       .optional()
       .meta({ description: 'Without it the token does not expire' }),
@@ -44,11 +61,13 @@ export type CreatedTokenBody = z.output<typeof CreatedToken>;
 export interface TokenRouteDependencies {
   readonly tokens: TokenStore;
   readonly clock: Clock;
+  /** All there are: what scopes can name. */
+  readonly routes: () => readonly Route[];
   /** Called after a token's revocation, with its ID. */
   readonly revoked: (id: string) => void;
 }
 
-export function tokenRoutes({ tokens, clock, revoked }: TokenRouteDependencies): Route[] {
+export function tokenRoutes({ tokens, clock, routes, revoked }: TokenRouteDependencies): Route[] {
   return [
     defineRoute({
       method: 'GET',
@@ -70,13 +89,25 @@ export function tokenRoutes({ tokens, clock, revoked }: TokenRouteDependencies):
       name: 'createToken',
       access: 'admin',
       summary: 'Create a token',
+      description:
+        `One of break-glass ends within ${formatDuration(BREAK_GLASS_SECONDS)}. Who is limited to scopes makes no ` +
+        'token that may more.',
       body: TokenInput,
       response: CreatedToken,
       statuses: [201],
-      handle: async ({ body: { name, role, ttl }, caller }) => {
+      handle: async ({ body: { name, role, ttl, scopes = null }, caller }) => {
+        checkScopes({ role, scopes }, routes(), caller);
+        if (role === 'break-glass' && !(ttl !== undefined && ttl <= BREAK_GLASS_SECONDS))
+          throw new CarnetError(
+            'invalid_argument',
+            `a token of break-glass needs a ttl of at most ${formatDuration(BREAK_GLASS_SECONDS)}`,
+          );
         const text = createTokenText(role);
         const expiresAt = ttl === undefined ? null : new Date(clock() + ttl * 1000);
-        const token = await tokens.create({ name, role, expiresAt, sha256: hashToken(text) }, caller.actor);
+        const token = await tokens.create(
+          { name, role, scopes, expiresAt, sha256: hashToken(text) },
+          caller.actor,
+        );
         return { ...tokenBody(token), token: text };
       },
     }),
@@ -115,8 +146,10 @@ function tokenBody(token: Token): z.input<typeof TokenBody> {
     id: token.id,
     name: token.name,
     role: token.role,
+    scopes: token.scopes && [...token.scopes],
     created_at: timeText(token.createdAt),
     expires_at: token.expiresAt && timeText(token.expiresAt),
     revoked_at: token.revokedAt && timeText(token.revokedAt),
+    last_used_at: token.lastUsedAt && timeText(token.lastUsedAt),
   };
 }

@@ -1,7 +1,8 @@
 import { open, readFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import type { Role, TokenStore } from '../api/token.ts';
+import type { Role } from '../api/role.ts';
+import type { TokenStore } from '../api/token.ts';
 import { createTokenText, hashToken, isTokenText } from '../api/token-text.ts';
 import { CarnetError, errorCodeOf } from '../errors.ts';
 import { parseSelector } from '../identity/selector.ts';
@@ -47,7 +48,7 @@ async function registerToken(dataDir: string, role: Role, tokens: TokenStore): P
   const sha256 = hashToken(text);
   if ((await tokens.find(sha256)) !== undefined) return;
   try {
-    await tokens.create({ name: role, role, expiresAt: null, sha256 }, ACTOR);
+    await tokens.create({ name: role, role, scopes: null, expiresAt: null, sha256 }, ACTOR);
   } catch (error) {
     if (errorCodeOf(error) !== 'already_exists') throw error;
   }

@@ -3,6 +3,7 @@ import { pruneConsumers } from '../db/consumers.ts';
 import type { Database } from '../db/database.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { keepServerNode } from '../db/server-nodes.ts';
+import { pruneSessions } from '../db/sessions.ts';
 import { pruneTokenUses } from '../db/token-uses.ts';
 import { isRetryable } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -31,6 +32,7 @@ const PARTITIONS = '17 3 * * *';
 const OWN_NODE = '27 3 * * *';
 const FLEET = '30 * * * * *';
 const TOKEN_USES = '45 * * * * *';
+const SESSIONS = '50 * * * * *';
 
 /** Wakes what is to be done by the clock. Every replica wakes; Postgres decides who acts. */
 export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
@@ -51,6 +53,7 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
     schedule(TOKEN_USES, () => quietly(log, 'token uses', () => pruneTokenUses(database)), {
       noOverlap: true,
     }),
+    schedule(SESSIONS, () => quietly(log, 'sessions', () => pruneSessions(database)), { noOverlap: true }),
     ...(ownNode === null
       ? []
       : [schedule(OWN_NODE, () => quietly(log, 'own node', () => keepServerNode(database, ownNode)))]),

@@ -23,6 +23,7 @@ import { listEvents } from '../db/operator-events.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
 import { freeServerNode, keepServerNode } from '../db/server-nodes.ts';
+import { PostgresSessionStore } from '../db/sessions.ts';
 import { PostgresTokenUses } from '../db/token-uses.ts';
 import { PostgresTokenStore } from '../db/tokens.ts';
 import { passRecordedTransactions } from '../db/transaction-counter.ts';
@@ -122,6 +123,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const http = await listenHttp(config, log, {
     entries,
     tokens,
+    sessions: new PostgresSessionStore(database),
     joinTokens,
     agents,
     issuances: new PostgresIssuanceQuery(database),

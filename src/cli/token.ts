@@ -1,6 +1,6 @@
 import { open, rm } from 'node:fs/promises';
 import { Command, Option } from 'commander';
-import { ROLES } from '../api/token.ts';
+import { ROLES } from '../api/role.ts';
 import type { CreatedTokenBody, TokenBody } from '../api/tokens.ts';
 import { CarnetError } from '../errors.ts';
 import { clientOf, type OperatorFlags, operatorCommand } from './operator.ts';

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { Role, Token, TokenStore } from '../api/token.ts';
+import type { Role } from '../api/role.ts';
+import type { NewToken, Token, TokenStore } from '../api/token.ts';
 import { CarnetError } from '../errors.ts';
 import type { Database } from './database.ts';
 import { insertEvents } from './operator-events.ts';
@@ -8,12 +9,14 @@ interface TokenRow {
   readonly id: string;
   readonly name: string;
   readonly role: Role;
+  readonly scopes: string[] | null;
   readonly created_at: Date;
   readonly expires_at: Date | null;
   readonly revoked_at: Date | null;
+  readonly last_used_at: Date | null;
 }
 
-const COLUMNS = 'id, name, role, created_at, expires_at, revoked_at';
+const COLUMNS = 'id, name, role, scopes, created_at, expires_at, revoked_at, last_used_at';
 
 /** The bearer tokens, by their hashes. A name is never given twice: history speaks of tokens by name. */
 export class PostgresTokenStore implements TokenStore {
@@ -23,15 +26,12 @@ export class PostgresTokenStore implements TokenStore {
     this.#database = database;
   }
 
-  create(
-    token: { name: string; role: Role; expiresAt: Date | null; sha256: Uint8Array },
-    actor: string,
-  ): Promise<Token> {
+  create(token: NewToken, actor: string): Promise<Token> {
     return this.#database.transact(async (tx) => {
       const [row] = await tx.query<TokenRow>(
-        `INSERT INTO token (id, name, role, expires_at, sha256) VALUES ($1, $2, $3, $4, $5)
+        `INSERT INTO token (id, name, role, scopes, expires_at, sha256) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
-        [randomUUID(), token.name, token.role, token.expiresAt, token.sha256],
+        [randomUUID(), token.name, token.role, token.scopes, token.expiresAt, token.sha256],
       );
       if (!row)
         throw new CarnetError(
@@ -51,6 +51,14 @@ export class PostgresTokenStore implements TokenStore {
       sha256,
     ]);
     return row && tokenOf(row);
+  }
+
+  async used(id: string, at: Date): Promise<void> {
+    await this.#database.query(
+      `UPDATE token SET last_used_at = $2
+       WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= $2::timestamptz - interval '1 minute')`,
+      [id, at],
+    );
   }
 
   async list(): Promise<Token[]> {
@@ -89,8 +97,10 @@ function tokenOf(row: TokenRow): Token {
     id: row.id,
     name: row.name,
     role: row.role,
+    scopes: row.scopes,
     createdAt: row.created_at,
     expiresAt: row.expires_at,
     revokedAt: row.revoked_at,
+    lastUsedAt: row.last_used_at,
   };
 }

@@ -22,6 +22,11 @@ const READS = [
   ['GET', '/v1/federation/b.test'],
   ['GET', '/v1/log'],
   ['GET', '/log/tile/entries/000.p/1'],
+  ['GET', '/v1/session'],
+] as const;
+const SESSIONS = [
+  ['POST', '/v1/session'],
+  ['DELETE', '/v1/session'],
 ] as const;
 const CHANGES = [
   ['POST', '/v1/entries'],
@@ -65,10 +70,10 @@ test('the matrix of tokens names every endpoint', async (t) => {
   const api = await startApi(t);
   const { json } = await call(api, 'GET', '/v1/openapi.json');
   const documented = Object.values<object>(json.paths).flatMap((operations) => Object.keys(operations));
-  t.is(READS.length + CHANGES.length + PUBLIC.length, documented.length);
+  t.is(READS.length + SESSIONS.length + CHANGES.length + PUBLIC.length, documented.length);
 });
 
-for (const [method, path] of [...READS, ...CHANGES])
+for (const [method, path] of [...READS, ...SESSIONS, ...CHANGES])
   test(`${method} ${path} refuses no token and those that are revoked, expired, unknown or malformed`, async (t) => {
     const api = await startApi(t);
     for (const as of REFUSED) {
@@ -157,7 +162,7 @@ test('a token is asked for again after some seconds, and once in that time', asy
   const tokens = new MemoryTokens(new Outage());
   const text = createTokenText('auditor');
   await tokens.create(
-    { name: 'a', role: 'auditor', expiresAt: null, sha256: hashToken(text) },
+    { name: 'a', role: 'auditor', scopes: null, expiresAt: null, sha256: hashToken(text) },
     'server:test',
   );
   let now = NOW;
@@ -176,7 +181,7 @@ test('tokens are remembered up to a bound, the latest ones', async (t) => {
   const texts = Array.from({ length: 300 }, () => createTokenText('auditor'));
   for (const [i, text] of texts.entries()) {
     await tokens.create(
-      { name: `t${i}`, role: 'auditor', expiresAt: null, sha256: hashToken(text) },
+      { name: `t${i}`, role: 'auditor', scopes: null, expiresAt: null, sha256: hashToken(text) },
       'server:test',
     );
     await authenticator.authenticate(`Bearer ${text}`, true);

@@ -6,7 +6,8 @@ import { z } from 'zod';
 import { type ApiDependencies, createApi } from '../../src/api/create-api.ts';
 import type { Readiness } from '../../src/api/health.ts';
 import { serveHttp } from '../../src/api/http-server.ts';
-import type { Role, TokenStore } from '../../src/api/token.ts';
+import type { Role } from '../../src/api/role.ts';
+import type { TokenStore } from '../../src/api/token.ts';
 import { createTokenText, hashToken } from '../../src/api/token-text.ts';
 import type { IssuanceDetail } from '../../src/audit/query.ts';
 import type { StoredAuthority } from '../../src/ca/authority-store.ts';
@@ -23,6 +24,7 @@ import {
   MemoryEntries,
   MemoryIssuances,
   MemoryOperatorEvents,
+  MemorySessions,
   MemoryTokens,
   Outage,
 } from './memory-stores.ts';
@@ -36,9 +38,11 @@ export type Bearer = 'none' | 'auditor' | 'admin' | 'revoked' | 'expired' | 'unk
 /** The whole API over real HTTP, with our own interfaces in memory behind it. Ends with the test. */
 export async function startApi(t: ExecutionContext, overrides: Partial<ApiDependencies> = {}) {
   const outage = new Outage();
+  const memoryTokens = new MemoryTokens(outage);
   const stores = {
     entries: new MemoryEntries(outage),
-    tokens: new MemoryTokens(outage),
+    tokens: memoryTokens,
+    sessions: new MemorySessions(outage, memoryTokens),
     issuances: new MemoryIssuances(outage),
     operatorEvents: new MemoryOperatorEvents(),
     joinTokens: new MemoryJoinTokens(),
@@ -108,6 +112,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     clock,
     log,
     loopback: true,
+    webUrl: null,
     ...overrides,
   });
   const server = await serveHttp(app, { host: '127.0.0.1', port: 0 }, log);
@@ -130,7 +135,10 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
 async function bearers(tokens: TokenStore): Promise<Record<Bearer, string | null>> {
   const make = async (name: string, role: Role, expiresAt: Date | null) => {
     const text = createTokenText(role);
-    const token = await tokens.create({ name, role, expiresAt, sha256: hashToken(text) }, 'server:test');
+    const token = await tokens.create(
+      { name, role, scopes: null, expiresAt, sha256: hashToken(text) },
+      'server:test',
+    );
     return { text, id: token.id };
   };
   const revoked = await make('revoked', 'admin', null);

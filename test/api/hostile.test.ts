@@ -135,7 +135,7 @@ for (const [title, path, body, named] of [
     'an unknown role',
     '/v1/tokens',
     { name: 'x', role: 'boss' },
-    /role: must be one of admin, auditor, not "boss"/,
+    /role: must be one of admin, operator, auditor, break-glass, not "boss"/,
   ],
   ['a ttl of no time', '/v1/tokens', { name: 'x', role: 'admin', ttl: '1s' }, /ttl: must be at least 60s/],
   ['a ttl of no sense', '/v1/tokens', { name: 'x', role: 'admin', ttl: '1 h' }, /ttl: must be a duration/],
@@ -193,6 +193,9 @@ test('every answer forbids caching, sniffing, framing and embedding', async (t) 
     t.is(headers.get('cache-control'), 'no-store');
     t.is(headers.get('x-content-type-options'), 'nosniff');
     t.regex(headers.get('content-security-policy') ?? '', /default-src 'none'; frame-ancestors 'none'/);
+    t.is(headers.get('x-frame-options'), 'DENY');
+    t.is(headers.get('referrer-policy'), 'no-referrer');
+    t.is(headers.get('cross-origin-opener-policy'), 'same-origin');
     t.is(headers.get('cross-origin-resource-policy'), 'same-origin');
   }
 });

@@ -1,4 +1,5 @@
-import type { Role, Token, TokenStore } from '../../src/api/token.ts';
+import type { Session, SessionStore } from '../../src/api/session.ts';
+import type { NewToken, Token, TokenStore } from '../../src/api/token.ts';
 import type {
   OperatorEventFilter,
   OperatorEventPage,
@@ -86,16 +87,19 @@ export class MemoryTokens implements TokenStore {
     this.#outage = outage;
   }
 
-  async create(
-    input: { name: string; role: Role; expiresAt: Date | null; sha256: Uint8Array },
-    actor: string,
-  ): Promise<Token> {
+  async create(input: NewToken, actor: string): Promise<Token> {
     this.#outage.check();
     if ([...this.tokens.values()].some(({ token }) => token.name === input.name))
       throw new CarnetError('already_exists', `there is a token named ${input.name} already`);
     const { sha256, ...fields } = input;
     const id = `token-${this.tokens.size + 1}`;
-    const token = { ...fields, id, createdAt: new Date('2026-03-01T00:00:00Z'), revokedAt: null };
+    const token = {
+      ...fields,
+      id,
+      createdAt: new Date('2026-03-01T00:00:00Z'),
+      revokedAt: null,
+      lastUsedAt: null,
+    };
     this.tokens.set(id, { token, sha256: Buffer.from(sha256).toString('hex') });
     this.changes.push([actor, 'token.create', id]);
     return token;
@@ -106,6 +110,11 @@ export class MemoryTokens implements TokenStore {
     this.#outage.check();
     const hex = Buffer.from(sha256).toString('hex');
     return [...this.tokens.values()].find((one) => one.sha256 === hex)?.token;
+  }
+
+  async used(id: string, at: Date): Promise<void> {
+    const found = this.tokens.get(id);
+    if (found !== undefined) this.tokens.set(id, { ...found, token: { ...found.token, lastUsedAt: at } });
   }
 
   async list(): Promise<Token[]> {
@@ -121,6 +130,47 @@ export class MemoryTokens implements TokenStore {
     this.tokens.set(id, { ...found, token });
     this.changes.push([actor, 'token.revoke', id]);
     return token;
+  }
+}
+
+export class MemorySessions implements SessionStore {
+  readonly sessions = new Map<string, { session: Session; sha256: string }>();
+  readonly #outage: Outage;
+  readonly #tokens: MemoryTokens;
+
+  constructor(outage: Outage, tokens: MemoryTokens) {
+    this.#outage = outage;
+    this.#tokens = tokens;
+  }
+
+  async create(
+    input: Omit<Session, 'id' | 'lastUsedAt'> & { readonly sha256: Uint8Array },
+  ): Promise<Session> {
+    this.#outage.check();
+    const { sha256, ...fields } = input;
+    const id = `session-${this.sessions.size + 1}`;
+    const session = { ...fields, id, lastUsedAt: fields.createdAt };
+    this.sessions.set(id, { session, sha256: Buffer.from(sha256).toString('hex') });
+    return session;
+  }
+
+  async find(sha256: Uint8Array): Promise<Session | undefined> {
+    this.#outage.check();
+    const hex = Buffer.from(sha256).toString('hex');
+    const found = [...this.sessions.values()].find((one) => one.sha256 === hex)?.session;
+    const token = this.#tokens.tokens.get(found?.tokenId ?? '')?.token;
+    return token === undefined || token.revokedAt === null ? found : undefined;
+  }
+
+  async used(id: string, at: Date): Promise<void> {
+    const found = this.sessions.get(id);
+    if (found !== undefined)
+      this.sessions.set(id, { ...found, session: { ...found.session, lastUsedAt: at } });
+  }
+
+  async end(id: string): Promise<void> {
+    this.#outage.check();
+    this.sessions.delete(id);
   }
 }
 

@@ -15,7 +15,7 @@ for (const [title, make, args, code, message] of [
     tokenCommand,
     ['create', '--name', 'x', '--role', 'boss'],
     2,
-    /Allowed choices are admin, auditor/,
+    /Allowed choices are admin, operator, auditor, break-glass/,
   ],
   ['--all with --limit', auditCommand, ['search', '--all', '--limit', '5'], 2, /--all goes with neither/],
   [

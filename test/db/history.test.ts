@@ -146,7 +146,7 @@ test('the role of a running server can do all that a server does', async (t) => 
   await fill(runtime);
   const tokens = new PostgresTokenStore(runtime);
   const { id } = await tokens.create(
-    { name: 'x', role: 'admin', expiresAt: null, sha256: randomBytes(32) },
+    { name: 'x', role: 'admin', scopes: null, expiresAt: null, sha256: randomBytes(32) },
     'operator:test',
   );
   await tokens.revoke(id, 'operator:test');

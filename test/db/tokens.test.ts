@@ -17,8 +17,11 @@ test.after.always(async () => {
 test.serial('a token is found by its hash, listed, and revoked once', async (t) => {
   const sha256 = randomBytes(32);
   const expiresAt = new Date('2030-01-01T00:00:00.000Z');
-  const token = await tokens.create({ name: 'ci', role: 'auditor', expiresAt, sha256 }, 'operator:ann');
-  t.like(token, { name: 'ci', role: 'auditor', expiresAt, revokedAt: null });
+  const token = await tokens.create(
+    { name: 'ci', role: 'auditor', scopes: null, expiresAt, sha256 },
+    'operator:ann',
+  );
+  t.like(token, { name: 'ci', role: 'auditor', scopes: null, expiresAt, revokedAt: null });
   t.deepEqual(await tokens.find(sha256), token);
   t.is(await tokens.find(randomBytes(32)), undefined);
   t.deepEqual(await tokens.list(), [token]);
@@ -39,7 +42,10 @@ test.serial('a token is found by its hash, listed, and revoked once', async (t) 
 
 test.serial('a name is never given twice, also after the token was revoked', async (t) => {
   const create = (): Promise<{ id: string }> =>
-    tokens.create({ name: 'once', role: 'admin', expiresAt: null, sha256: randomBytes(32) }, 'operator:ann');
+    tokens.create(
+      { name: 'once', role: 'admin', scopes: null, expiresAt: null, sha256: randomBytes(32) },
+      'operator:ann',
+    );
   const { id } = await create();
   await tokens.revoke(id, 'operator:ann');
   t.is(errorCodeOf(await t.throwsAsync(create())), 'already_exists');
@@ -47,4 +53,22 @@ test.serial('a name is never given twice, also after the token was revoked', asy
 
 test.serial('a token that is not there cannot be revoked', async (t) => {
   t.is(errorCodeOf(await t.throwsAsync(tokens.revoke('none', 'operator:ann'))), 'not_found');
+});
+
+test.serial('the use of a token is noted once a minute, in order', async (t) => {
+  const sha256 = randomBytes(32);
+  const { id } = await tokens.create(
+    { name: 'used', role: 'operator', scopes: ['entries:read'], expiresAt: null, sha256 },
+    'operator:ann',
+  );
+  const at = (seconds: number) => new Date(Date.parse('2030-01-01T00:00:00Z') + seconds * 1000);
+  for (const [second, noted] of [
+    [0, 0],
+    [59, 0],
+    [60, 60],
+    [30, 60],
+  ] as const) {
+    await tokens.used(id, at(second));
+    t.like(await tokens.find(sha256), { lastUsedAt: at(noted), scopes: ['entries:read'] });
+  }
 });
