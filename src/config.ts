@@ -31,6 +31,7 @@ import {
   webUrlOf,
 } from './setting-values.ts';
 import { readSettings, type Settings, type SettingValues, setting } from './settings.ts';
+import { checkWitnessSettings, WITNESS_SETTINGS } from './witness-settings.ts';
 
 const text = (value: string): string => value;
 
@@ -394,6 +395,7 @@ export const SERVER_SETTINGS = {
     null,
   ),
   ...ATTESTATION_SETTINGS,
+  ...WITNESS_SETTINGS,
   logLevel: setting<LogLevel>(
     'log-level',
     'LEVEL',
@@ -419,6 +421,7 @@ export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS
   checkFederation(config);
   checkAttestation(config);
   checkIstio(config);
+  checkWitnessSettings(config);
   if (config.sdsOnGrpc && config.grpcAddr === null)
     throw new CarnetError('config_invalid', '--sds-on-grpc needs --grpc-addr');
   return config;

@@ -123,6 +123,21 @@ export function createMetrics() {
       "Turns at putting records into the log that failed, by the error's code; internal is an alarm.",
       ['code'],
     ),
+    logWitnessLagSeconds: gauge(
+      'carnet_log_witness_lag_seconds',
+      'Since when a checkpoint waits for the cosignature of a witness; of the server that asks them. Alert on 60 and more.',
+      ['witness'],
+    ),
+    logWitnessLagEntries: gauge(
+      'carnet_log_witness_lag_entries',
+      'Entries of the log that a witness did not cosign yet; of the server that asks them.',
+      ['witness'],
+    ),
+    logWitnessFailures: counter(
+      'carnet_log_witness_failures_total',
+      'Checkpoints that a witness did not cosign, by the reason: unreachable, unknown_log, refused, bad_answer; ahead and forked are alarms.',
+      ['witness', 'reason'],
+    ),
     databaseUp: gauge('carnet_database_up', '1 while Postgres answers, 0 while nothing can be issued.'),
     httpRequests: counter('carnet_http_requests_total', 'HTTP requests, by route and status.', [
       'method',

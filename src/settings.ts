@@ -19,6 +19,8 @@ export interface Setting<T> {
   readonly shown: string | null;
   /** A further name in the environment, for those that a platform sets. */
   readonly alsoEnv?: string;
+  /** The flag may be given several times: its values then stand each on a line. */
+  readonly repeatable?: boolean;
 }
 
 export type Settings = Readonly<Record<string, Setting<unknown>>>;
@@ -29,10 +31,16 @@ export type SettingValues<S extends Settings> = {
 /** Adds the settings, and `--config`, to a command as options. */
 export function addSettings(command: Command, settings: Settings): void {
   command.addOption(new Option('--config <FILE>', 'YAML file with these settings, as some_flag: value'));
-  for (const { flag, placeholder, help, shown } of Object.values(settings)) {
+  for (const { flag, placeholder, help, shown, repeatable } of Object.values(settings)) {
     const value = placeholder === null ? '' : ` <${placeholder}>`;
-    command.addOption(new Option(`--${flag}${value}`, shown === null ? help : `${help} (default: ${shown})`));
+    const option = new Option(`--${flag}${value}`, shown === null ? help : `${help} (default: ${shown})`);
+    if (repeatable === true) option.argParser(addLine);
+    command.addOption(option);
   }
+}
+
+function addLine(value: string, before: string | undefined): string {
+  return before === undefined ? value : `${before}\n${value}`;
 }
 
 /** The flags that were given to a command, by their names without dashes. */

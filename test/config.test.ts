@@ -2,7 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { readServerConfig } from '../src/config.ts';
+import { Command } from 'commander';
+import { readServerConfig, SERVER_SETTINGS } from '../src/config.ts';
+import { addSettings, flagsOf } from '../src/settings.ts';
+import { quorumOf } from '../src/witness-settings.ts';
+import { newCosigner } from './audit/log/cosigner.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'carnet-config-'));
 test.after.always(() => rmSync(directory, { recursive: true }));
@@ -168,4 +172,64 @@ for (const [what, text] of [
   test(`refuses a file with ${what}`, (t) => {
     const error = t.throws(() => read({ config: fileOf(text) }), { code: 'config_invalid' });
     t.true(error?.message.startsWith('--config '), error?.message);
+  });
+
+const W1 = 'witness.example/w1+aa4a09d1+BOpKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs';
+const W2 = newCosigner('two.example').vkey;
+const W3 = newCosigner('three.example', 6).vkey;
+
+test('witnesses are given by their keys and URLs, each on a line or with commas between', (t) => {
+  t.deepEqual(read().witnesses, []);
+  const given = `${W1} https://w1.example/prefix/\n${W2} http://127.0.0.1:7380, ${W3}  https://w3.example`;
+  t.deepEqual(
+    read({ witness: given }).witnesses.map(({ id, url }) => [id.replace(/\+.*/, ''), url]),
+    [
+      ['witness.example/w1', 'https://w1.example/prefix'],
+      ['two.example', 'http://127.0.0.1:7380'],
+      ['three.example', 'https://w3.example'],
+    ],
+  );
+  const config = fileOf(`witness: |\n  ${W1} https://a.example\n  ${W2} https://b.example\n`);
+  t.is(read({ config }).witnesses.length, 2);
+});
+
+test('the flag of a witness may be given several times, that of another setting only once', (t) => {
+  const command = new Command('server').exitOverride();
+  addSettings(command, SERVER_SETTINGS);
+  const flags = ['--witness', `${W1} https://a.example`, '--witness', `${W2} https://b.example`];
+  command.parse([...flags, '--leaf-ttl', '1m', '--leaf-ttl', '2m'], { from: 'user' });
+  const config = readServerConfig(flagsOf(command), {});
+  t.is(config.witnesses.length, 2);
+  t.is(config.leafTtl, 120);
+});
+
+test('a checkpoint is published with one cosignature where there are witnesses, by default', (t) => {
+  const witness = `${W1} https://a.example, ${W2} https://b.example`;
+  t.is(quorumOf(read()), 0);
+  t.is(quorumOf(read({ witness })), 1);
+  t.is(quorumOf(read({ witness, 'witness-quorum': '0' })), 0);
+  t.is(quorumOf(read({ witness, 'witness-quorum': '2' })), 2);
+});
+
+for (const [what, flags] of [
+  ['without a URL', { witness: W1 }],
+  ['with the key of a log', { witness: `${W1.replace('+BO', '+AO')} https://a.example` }],
+  ['with a password in its URL', { witness: `${W1} https://a:b@a.example` }],
+  ['that is not reached by HTTP', { witness: `${W1} ftp://a.example` }],
+  ['with a query in its URL', { witness: `${W1} https://a.example?x` }],
+  ['that is given twice', { witness: `${W1} https://a.example, ${W1} https://b.example` }],
+] as const)
+  test(`refuses a witness ${what}`, (t) => {
+    t.throws(() => read(flags), { message: /^--witness: / });
+  });
+
+for (const [flag, value] of [
+  ['witness-quorum', '1'],
+  ['witness-quorum', '-1'],
+  ['witness-quorum', 'all'],
+  ['witness-interval', '0s'],
+  ['witness-interval', '2m'],
+] as const)
+  test(`refuses --${flag} ${value} without witnesses`, (t) => {
+    t.throws(() => read({ [flag]: value }), { message: new RegExp(`^--${flag}`) });
   });

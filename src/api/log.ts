@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { formatWitnessKey } from '../audit/log/cosignature.ts';
 import { encodeEntryBundle } from '../audit/log/entry-bundle.ts';
 import { formatVerifierKey } from '../audit/log/note.ts';
 import { proveInclusion } from '../audit/log/proof.ts';
@@ -6,6 +7,7 @@ import { TILE_HEIGHT, TILE_WIDTH } from '../audit/log/subtree.ts';
 import { parseTilePath, type TilePath } from '../audit/log/tile-path.ts';
 import { verifierOf } from '../audit/log-key.ts';
 import type { LogReader, SignedTree, StoredLogKey } from '../audit/log-store.ts';
+import type { WitnessState } from '../audit/witness.ts';
 import { CarnetError } from '../errors.ts';
 import { Time, timeText } from './fields.ts';
 import { defineRoute, type Route } from './route.ts';
@@ -19,6 +21,30 @@ const BYTES = 'application/octet-stream';
 const Base64 = z.string().meta({ description: 'Base64' });
 const Bytes = z.unknown().meta({ description: 'Bytes (C2SP tlog-tiles)' });
 
+const WitnessBody = z
+  .strictObject({
+    id: z.string().meta({ description: "Its key's name and ID" }),
+    verifier_key: z.string().meta({ description: 'C2SP tlog-cosignature' }),
+    url: z.string(),
+    size: z.int().meta({ description: 'Of the latest checkpoint that it cosigned; 0 before the first' }),
+    cosigned_at: Time.nullable(),
+    behind_since: Time.nullable().meta({
+      description: 'Since when a later checkpoint waits for its cosignature; null for none',
+    }),
+    problem: z
+      .strictObject({
+        code: z.string().meta({
+          description:
+            'unreachable, unknown_log, refused, bad_answer; ahead and forked say that the log is not what it was',
+        }),
+        reason: z.string(),
+        since: Time,
+      })
+      .nullable()
+      .meta({ description: 'Why it does not cosign now; null while it does' }),
+  })
+  .meta({ id: 'Witness' });
+
 const LogState = z
   .strictObject({
     origin: z.string().meta({ description: "The log's name" }),
@@ -28,6 +54,9 @@ const LogState = z
     waiting_since: Time.nullable().meta({
       description: 'When the oldest record that is not in the log yet was made; null for none',
     }),
+    published_size: z.int().meta({ description: 'Of the checkpoint at /log/checkpoint' }),
+    witness_quorum: z.int().meta({ description: 'How many witnesses cosign a checkpoint to be published' }),
+    witnesses: z.array(WitnessBody),
   })
   .meta({ id: 'Log' });
 
@@ -67,6 +96,9 @@ export function logRoutes(log: LogReader): Route[] {
           size: head?.size ?? 0,
           root: head && base64(head.root),
           waiting_since: waiting && timeText(waiting),
+          published_size: (await log.published())?.size ?? 0,
+          witness_quorum: log.quorum,
+          witnesses: (await log.witnesses()).map(witnessBody),
         };
       },
     }),
@@ -76,10 +108,11 @@ export function logRoutes(log: LogReader): Route[] {
       name: 'getCheckpoint',
       access: 'public',
       summary: 'Get the latest checkpoint of the log',
-      description: 'A signed note (C2SP tlog-checkpoint, signed-note).',
+      description:
+        'A signed note (C2SP tlog-checkpoint, signed-note), with cosignatures of witnesses (C2SP tlog-cosignature).',
       response: z.string(),
       mediaType: TEXT,
-      handle: async () => (await headOf(log)).note,
+      handle: async () => present(await log.published()).note,
     }),
     defineRoute({
       method: 'GET',
@@ -134,12 +167,30 @@ export function logRoutes(log: LogReader): Route[] {
 /** Null for an issuance that is in no checkpoint yet. */
 export async function loggedBody(log: LogReader, serial: string): Promise<z.input<typeof Logged> | null> {
   const index = await log.findIssuance(serial);
-  const head = index === null ? null : await log.head();
-  if (index === null || head === null) return null;
+  const tree = index === null ? null : await treeWith(log, index);
+  if (index === null || tree === null) return null;
   const [entry] = await log.entries(index, index + 1);
   if (entry === undefined) return null;
-  const proof = await proveInclusion(index, head.size, log.readNodes);
-  return { index, entry: base64(entry), inclusion_proof: proof.map(base64), checkpoint: head.note };
+  const proof = await proveInclusion(index, tree.size, log.readNodes);
+  return { index, entry: base64(entry), inclusion_proof: proof.map(base64), checkpoint: tree.note };
+}
+
+/** A checkpoint that witnesses cosigned is worth more than a later one. */
+async function treeWith(log: LogReader, index: number): Promise<SignedTree | null> {
+  const witnessed = await log.witnessed();
+  return witnessed !== null && witnessed.size > index ? witnessed : log.head();
+}
+
+function witnessBody({ id, key, url, size, cosignedAt, behindSince, problem }: WitnessState) {
+  return {
+    id,
+    verifier_key: formatWitnessKey(key),
+    url,
+    size,
+    cosigned_at: cosignedAt && timeText(cosignedAt),
+    behind_since: behindSince && timeText(behindSince),
+    problem: problem && { ...problem, since: timeText(problem.since) },
+  };
 }
 
 /** Throws `not_found` for what goes beyond the latest checkpoint. */
@@ -156,9 +207,12 @@ async function extentOf(
 }
 
 async function headOf(log: LogReader): Promise<SignedTree> {
-  const head = await log.head();
-  if (head === null) throw new CarnetError('not_found', 'the log has no checkpoint yet');
-  return head;
+  return present(await log.head());
+}
+
+function present(tree: SignedTree | null): SignedTree {
+  if (tree === null) throw new CarnetError('not_found', 'the log has no checkpoint yet');
+  return tree;
 }
 
 async function keyOf(log: LogReader): Promise<StoredLogKey> {

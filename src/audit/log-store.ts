@@ -3,6 +3,7 @@ import type { CompleteNode } from './log/frontier.ts';
 import type { Hash } from './log/merkle.ts';
 import type { Tree } from './log/proof.ts';
 import type { ReadNodes } from './log/subtree.ts';
+import type { WitnessState } from './witness.ts';
 
 /** The key that signs checkpoints, as it is stored. */
 export interface StoredLogKey extends StoredKey {
@@ -41,8 +42,18 @@ export interface LogStore {
 /** What the log shows. */
 export interface LogReader {
   readonly readNodes: ReadNodes;
-  /** Null before the first checkpoint. */
+  /** The latest checkpoint, signed by the log alone. Null before the first. */
   head(): Promise<SignedTree | null>;
+  /** How many witnesses are to cosign a checkpoint before it is published. */
+  readonly quorum: number;
+  /**
+   * The checkpoint that is published, with its cosignatures behind the log's signature: the latest that the quorum
+   * cosigned, or the latest at all while none is, or no quorum is asked for.
+   */
+  published(): Promise<SignedTree | null>;
+  /** The latest that the quorum, or at least one witness, cosigned, with the cosignatures. Null for none. */
+  witnessed(): Promise<SignedTree | null>;
+  witnesses(): Promise<WitnessState[]>;
   /** Null before the log has begun. */
   key(): Promise<StoredLogKey | null>;
   /** The entries `start` to `end`, without `end`, as far as there are any. */

@@ -21,6 +21,7 @@ import {
   type Finding,
   finding,
 } from './diagnose.ts';
+import { diagnoseWitnesses } from './diagnose-witnesses.ts';
 import { clientOf, type OperatorFlags, operatorCommand } from './operator.ts';
 import { coloured, PROCESS_TERMINAL, printable, type Terminal, writeJson, writeLine } from './output.ts';
 
@@ -86,9 +87,10 @@ async function* examineState(client: Client, terminal: Terminal): AsyncGenerator
     for await (const page of client.pages<FederationBody>('/v1/federation')) federations.push(...page);
     return diagnoseFederations(federations);
   });
-  yield* await attempt('log', async () => [
-    diagnoseLog(await client.get<LogBody>('/v1/log'), terminal.clock()),
-  ]);
+  yield* await attempt('log', async () => {
+    const state = await client.get<LogBody>('/v1/log');
+    return [diagnoseLog(state, terminal.clock()), ...diagnoseWitnesses(state, terminal.clock())];
+  });
   yield* await attempt('records', async () =>
     diagnoseRecords(await client.get<UnrecordedListBody>('/v1/proxies/unrecorded')),
   );

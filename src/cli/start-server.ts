@@ -36,6 +36,7 @@ import { requestStep, startOrResume } from '../rotation/operate.ts';
 import { pictureOf } from '../rotation/picture.ts';
 import { importUpstream, requestUpstream } from '../rotation/upstream.ts';
 import { type Address, formatAddress } from '../setting-values.ts';
+import { quorumOf } from '../witness-settings.ts';
 import { applyOptionsOf } from './apply-options.ts';
 import { confirmByCluster } from './confirm-by-cluster.ts';
 import { prepareFirstStart } from './first-start.ts';
@@ -56,6 +57,7 @@ import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
 import { type Link, startLink } from './start-link.ts';
 import { startLog } from './start-log.ts';
 import { type RemoteSds, startSds } from './start-sds.ts';
+import { startWitnesses } from './start-witnesses.ts';
 import { untilDatabaseAnswers } from './until-database-answers.ts';
 import { openPlatforms } from './workload-platforms.ts';
 
@@ -113,7 +115,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const authorities = new Authorities(store, keys, config.trustDomain);
   const apply = applyOptionsOf(config, store, keys, clock);
 
-  const auditLog = new PostgresLog(database);
+  const auditLog = new PostgresLog(database, { witnesses: config.witnesses, quorum: quorumOf(config) });
   const federation = openFederation({ config, database, authorities, clock, log, metrics });
   let agent: Agent | null = null;
   let sds: RemoteSds | null = null;
@@ -225,6 +227,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   );
   await (config.noAgent ? freeServerNode : keepServerNode)(database, config.nodeName ?? hostname());
   stack.use(startLog({ store: auditLog, keys, trustDomain: config.trustDomain, log, metrics }));
+  stack.use(startWitnesses({ config, database, store: auditLog, clock, log, metrics }));
   const issue = createIssue({
     activeAuthority: () => authorities.active(),
     recorder,

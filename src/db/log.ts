@@ -3,18 +3,24 @@ import type { CompleteNode } from '../audit/log/frontier.ts';
 import type { Hash } from '../audit/log/merkle.ts';
 import type { NodeRange } from '../audit/log/subtree.ts';
 import type { LogReader, LogStore, LogTransaction, SignedTree, StoredLogKey } from '../audit/log-store.ts';
+import type { Witness, Witnessing, WitnessProblem, WitnessState, WitnessStore } from '../audit/witness.ts';
 import { CarnetError } from '../errors.ts';
 import type { Database, Queryable } from './database.ts';
 import { tryLock } from './locks.ts';
 import { findLogKey, insertLogKey } from './log-keys.ts';
 import { appendRows, KINDS, RECORDED_AT, readEntries } from './log-rows.ts';
+import { findLatest, findWitnessed, insertCosignature, listWitnesses, setProblem } from './witnesses.ts';
+
+const NO_WITNESSES: Witnessing = { witnesses: [], quorum: 0 };
 
 /** The log in PostgreSQL. */
-export class PostgresLog implements LogStore, LogReader {
+export class PostgresLog implements LogStore, LogReader, WitnessStore {
   readonly #database: Database;
+  readonly #witnessing: Witnessing;
 
-  constructor(database: Database) {
+  constructor(database: Database, witnessing = NO_WITNESSES) {
     this.#database = database;
+    this.#witnessing = witnessing;
   }
 
   sequence<T>(work: (tx: LogTransaction) => Promise<T>): Promise<T | null> {
@@ -27,6 +33,31 @@ export class PostgresLog implements LogStore, LogReader {
 
   head(): Promise<SignedTree | null> {
     return readHead(this.#database);
+  }
+
+  get quorum(): number {
+    return this.#witnessing.quorum;
+  }
+
+  async published(): Promise<SignedTree | null> {
+    const witnessed = this.quorum > 0 ? await this.witnessed() : null;
+    return witnessed ?? findLatest(this.#database, this.#witnessing.witnesses);
+  }
+
+  witnessed(): Promise<SignedTree | null> {
+    return findWitnessed(this.#database, this.#witnessing);
+  }
+
+  witnesses(): Promise<WitnessState[]> {
+    return listWitnesses(this.#database, this.#witnessing.witnesses);
+  }
+
+  insertCosignature(witness: Witness, size: number, line: string): Promise<void> {
+    return insertCosignature(this.#database, witness, size, line);
+  }
+
+  setProblem(witness: Witness, problem: WitnessProblem | null): Promise<void> {
+    return setProblem(this.#database, witness, problem);
   }
 
   key(): Promise<StoredLogKey | null> {

@@ -1,8 +1,10 @@
 import test from 'ava';
-import { openCheckpoint } from '../../src/audit/log/checkpoint.ts';
+import { openCheckpoint, parseCheckpoint } from '../../src/audit/log/checkpoint.ts';
+import { witnessId } from '../../src/audit/log/cosignature.ts';
 import { leafHash } from '../../src/audit/log/merkle.ts';
-import { parseVerifierKey } from '../../src/audit/log/note.ts';
+import { parseNote, parseVerifierKey } from '../../src/audit/log/note.ts';
 import { checkInclusion } from '../../src/audit/log/proof.ts';
+import { newCosigner } from '../audit/log/cosigner.ts';
 import { type Api, assertDocumented, call, makeCertificate, makeIssuance, startApi } from './harness.ts';
 
 const ENTRIES = 300;
@@ -98,4 +100,65 @@ test('the state of the log says how much is in it, and since when the oldest rec
   const { json } = await call(api, 'GET', '/v1/log', { as: 'auditor' });
   t.like(json, { origin: 'carnet.local/log', size: ENTRIES, waiting_since: '2026-03-10T12:00:00.000Z' });
   t.is((await call(api, 'GET', '/v1/log', { as: 'none' })).status, 401);
+});
+
+test('the checkpoint that is published has the cosignatures of its witnesses behind the signature of the log', async (t) => {
+  const api = await startApi(t);
+  fill(api);
+  const line = '\u2014 witness.example/w1 qkoJ0QAAAABrA//zLg==\n';
+  api.auditLog.cosigned = { size: 290, lines: line };
+  const published = async () => (await call(api, 'GET', '/log/checkpoint', { as: 'none' })).text;
+  t.regex(await published(), new RegExp(`^carnet.local/log\n${ENTRIES}\n`));
+  api.auditLog.quorum = 1;
+  const note = parseNote(await published());
+  t.deepEqual(
+    note.signatures.map(({ name }) => name),
+    ['carnet.local/log', 'witness.example/w1'],
+  );
+  t.is(parseCheckpoint(note.text).size, 290);
+  // What comes after it is there to be read all the same.
+  t.is((await call(api, 'GET', '/log/tile/0/001.p/44', { as: 'none' })).status, 200);
+});
+
+test('the proof of an issuance is of a checkpoint with cosignatures, where one covers it', async (t) => {
+  const api = await startApi(t);
+  const issuance = makeIssuance(7, await makeCertificate('leaf'));
+  api.issuances.issuances.push(issuance);
+  const entries = fill(api);
+  const sizeOf = async (): Promise<number | undefined> => {
+    const { json } = await call(api, 'GET', `/v1/issuances/${issuance.serial}`);
+    const { index, inclusion_proof: proof, checkpoint } = json.log;
+    const tree = parseCheckpoint(parseNote(checkpoint).text);
+    const hashes = proof.map((hash: string) => Buffer.from(hash, 'base64'));
+    t.true(checkInclusion(index, leafHash(entries[index] as Buffer), tree, hashes));
+    return tree.size;
+  };
+  api.auditLog.serials = [issuance.serial];
+  t.is(await sizeOf(), ENTRIES);
+  api.auditLog.cosigned = { size: 290, lines: '' };
+  t.is(await sizeOf(), 290);
+  api.auditLog.serials = [...Array<string>(290).fill(''), issuance.serial];
+  t.is(await sizeOf(), ENTRIES);
+});
+
+test('the state of each witness is shown', async (t) => {
+  const api = await startApi(t);
+  fill(api);
+  const { key, vkey } = newCosigner('witness.example/w1');
+  const since = new Date('2026-03-01T12:00:00Z');
+  const problem = { code: 'unreachable', reason: 'it fails (503)', since } as const;
+  const witness = { id: witnessId(key), key, url: 'https://witness.example', size: 290 };
+  api.auditLog.states = [{ ...witness, cosignedAt: since, behindSince: since, problem }];
+  const { json } = await call(api, 'GET', '/v1/log');
+  t.deepEqual(json.witnesses, [
+    {
+      id: witness.id,
+      verifier_key: vkey,
+      url: witness.url,
+      size: 290,
+      cosigned_at: since.toISOString(),
+      behind_since: since.toISOString(),
+      problem: { ...problem, since: since.toISOString() },
+    },
+  ]);
 });

@@ -4,6 +4,7 @@ import { leafHash } from '../../src/audit/log/merkle.ts';
 import { encodeNote, noteSignature } from '../../src/audit/log/note.ts';
 import { verifierOf } from '../../src/audit/log-key.ts';
 import type { LogReader, SignedTree, StoredLogKey } from '../../src/audit/log-store.ts';
+import type { WitnessState } from '../../src/audit/witness.ts';
 import { storedBy } from '../audit/log/definition.ts';
 
 const pair = generateKeyPairSync('ed25519');
@@ -13,6 +14,10 @@ export class MemoryLog implements LogReader {
   entriesInLog: Uint8Array[] = [];
   serials: string[] = [];
   waiting: Date | null = null;
+  quorum = 0;
+  /** How many entries the latest cosigned checkpoint has, and its cosignatures. */
+  cosigned: { readonly size: number; readonly lines: string } | null = null;
+  states: WitnessState[] = [];
 
   readonly readNodes: LogReader['readNodes'] = (ranges) =>
     storedBy(this.entriesInLog.map(leafHash)).read(ranges);
@@ -23,9 +28,26 @@ export class MemoryLog implements LogReader {
     return { id: 'log-01020304', origin: 'carnet.local/log', keyAlgorithm: 'ed25519', publicKey, ...kept };
   }
 
-  async head(): Promise<SignedTree | null> {
-    if (this.entriesInLog.length === 0) return null;
-    const { size, root } = storedBy(this.entriesInLog.map(leafHash)).tree;
+  head(): Promise<SignedTree | null> {
+    return this.#checkpoint(this.entriesInLog.length);
+  }
+
+  async published(): Promise<SignedTree | null> {
+    return (this.quorum > 0 ? await this.witnessed() : null) ?? this.head();
+  }
+
+  async witnessed(): Promise<SignedTree | null> {
+    const tree = this.cosigned && (await this.#checkpoint(this.cosigned.size));
+    return tree && { ...tree, note: tree.note + this.cosigned?.lines };
+  }
+
+  async witnesses(): Promise<WitnessState[]> {
+    return this.states;
+  }
+
+  async #checkpoint(count: number): Promise<SignedTree | null> {
+    if (count === 0) return null;
+    const { size, root } = storedBy(this.entriesInLog.slice(0, count).map(leafHash)).tree;
     const key = verifierOf(await this.key());
     const text = encodeCheckpoint({ origin: key.name, size, root });
     const signature = sign(null, Buffer.from(text), pair.privateKey);

@@ -11,6 +11,7 @@ import {
   diagnoseTransport,
   type Finding,
 } from '../../src/cli/diagnose.ts';
+import { diagnoseWitnesses } from '../../src/cli/diagnose-witnesses.ts';
 import { NOW } from '../api/harness.ts';
 
 const DAY_MS = 86_400_000;
@@ -187,12 +188,54 @@ test('of many proxies in trouble ten are named and the others counted', (t) => {
   t.is(findings.at(-1)?.detail, 'and 40 more findings');
 });
 
+const WITNESS = {
+  id: 'witness.example/w1+aa4a09d1',
+  verifier_key: '',
+  url: 'https://witness.example',
+  size: 3,
+  cosigned_at: at(-5000),
+  behind_since: null,
+  problem: null,
+};
+const LOG = {
+  origin: 'carnet.local/log',
+  verifier_key: '',
+  size: 3,
+  root: null,
+  waiting_since: null,
+  published_size: 3,
+  witness_quorum: 0,
+  witnesses: [],
+};
+
 for (const [what, waitingSince, level] of [
   ['nothing', null, 'ok'],
   ['a record of a moment ago', at(-2000), 'ok'],
   ['a record of half a minute ago', at(-30_000), 'fail'],
 ] as const)
   test(`a log for which ${what} waits is ${level}`, (t) => {
-    const body = { origin: 'carnet.local/log', verifier_key: '', size: 3, root: null };
-    t.is(diagnoseLog({ ...body, waiting_since: waitingSince }, NOW).level, level);
+    t.is(diagnoseLog({ ...LOG, waiting_since: waitingSince }, NOW).level, level);
   });
+
+for (const [what, fields, level] of [
+  ['that cosigned the latest checkpoint', {}, 'ok'],
+  ['that is a round behind', { behind_since: at(-60_000) }, 'ok'],
+  ['that is minutes behind', { behind_since: at(-180_000) }, 'warn'],
+  ['that failed just now', { problem: { code: 'unreachable', reason: 'x', since: at(-1000) } }, 'ok'],
+  ['that knows more than there is', { problem: { code: 'ahead', reason: 'x', since: at(-1000) } }, 'fail'],
+  ['that knows of a fork', { problem: { code: 'forked', reason: 'x', since: at(-1000) } }, 'fail'],
+] as const)
+  test(`a witness ${what} is ${level}`, (t) => {
+    const [finding, ...rest] = diagnoseWitnesses({ ...LOG, witnesses: [{ ...WITNESS, ...fields }] }, NOW);
+    t.is(finding?.level, level);
+    t.deepEqual(rest, []);
+  });
+
+test('too few witnesses for the quorum fail, and the doctor says how far the log is published', (t) => {
+  const late = { ...WITNESS, behind_since: at(-180_000) };
+  const body = { ...LOG, published_size: 2, witness_quorum: 2, witnesses: [WITNESS, late] };
+  const findings = diagnoseWitnesses(body, NOW);
+  t.deepEqual(levels(findings), ['ok', 'warn', 'fail']);
+  t.regex(findings.at(-1)?.detail ?? '', /2 of 3 entries/);
+  t.deepEqual(levels(diagnoseWitnesses({ ...body, witness_quorum: 1 }, NOW)), ['ok', 'warn']);
+});

@@ -252,7 +252,7 @@ test('records that pg_restore brought into a younger cluster are passed, and wha
   t.is(errorCodeOf(await t.throwsAsync(passRecordedTransactions(database))), 'conflict');
 });
 
-for (const table of ['log_entry', 'log_node', 'log_checkpoint'])
+for (const table of ['log_entry', 'log_node', 'log_checkpoint', 'log_cosignature'])
   for (const statement of [`DELETE FROM ${table}`, `TRUNCATE ${table}`])
     test(`refuses ${statement}, to a superuser too`, async (t) => {
       const { database } = await openLog(t);
