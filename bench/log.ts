@@ -94,7 +94,7 @@ async function measureVerifying(bench: BenchDatabase, log: PostgresLog): Promise
   try {
     return await measure(bench, async () => {
       const source = new PostgresLogSource(database);
-      const options = { source, key: verifierOf(stored), kept: [], onProgress: () => undefined };
+      const options = { source, key: verifierOf(stored), kept: [], since: null, onProgress: () => undefined };
       const { head, fault } = await verifyLog(options);
       if (fault !== null || head === null) throw new Error(`the log does not hold: ${fault}`);
       return head.size;

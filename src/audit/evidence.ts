@@ -8,11 +8,7 @@ import { decodeEntry } from './log/entry.ts';
 import { leafHash } from './log/merkle.ts';
 import { parseVerifierKey } from './log/note.ts';
 import { checkInclusion, type Tree } from './log/proof.ts';
-
-/** 2000-01-01, in microseconds since 1970. */
-const POSTGRES_EPOCH_MICROS = 946_684_800_000_000n;
-/** Of an array of one dimension. */
-const ARRAY_HEADER_BYTES = 20;
+import { decodeTexts, decodeTimestamp } from './log/record-values.ts';
 
 /** The issuance in the words of GET /v1/issuances/{serial}; what else that says is kept beside. */
 const Issuance = z.looseObject({
@@ -86,14 +82,15 @@ function comparisons(
   };
   const text = (name: string): string | null => bytes(name)?.toString('utf8') ?? null;
   const hex = (name: string): string => toHex(bytes(name) ?? new Uint8Array());
+  const micros = (name: string): bigint => decodeTimestamp(bytes(name) ?? Buffer.alloc(8));
   const evidence = text('evidence');
   return [
     ['serial', issuance.serial, hex('serial')],
     ['identity', issuance.identity, text('identity')],
     ['dns_names', issuance.dns_names, decodeTexts(bytes('dns_names') ?? Buffer.alloc(0))],
-    ['not_before', millisOf(issuance.not_before), decodeMicros(bytes('not_before')) / 1000n],
-    ['not_after', millisOf(issuance.not_after), decodeMicros(bytes('not_after')) / 1000n],
-    ['recorded_at', issuance.recorded_at, timestampOf(decodeMicros(bytes('recorded_at')))],
+    ['not_before', millisOf(issuance.not_before), micros('not_before') / 1000n],
+    ['not_after', millisOf(issuance.not_after), micros('not_after') / 1000n],
+    ['recorded_at', issuance.recorded_at, timestampOf(micros('recorded_at'))],
     ['profile', issuance.profile, text('profile')],
     ['authority', issuance.authority, text('authority_id')],
     ['node', issuance.node, text('node')],
@@ -120,20 +117,4 @@ function derOf(pem: string | null): string | null {
 function millisOf(time: string): bigint | null {
   const millis = Date.parse(time);
   return Number.isNaN(millis) ? null : BigInt(millis);
-}
-
-/** timestamptz: microseconds since 2000, here since 1970. */
-function decodeMicros(bytes: Buffer | null): bigint {
-  return (bytes?.readBigInt64BE() ?? 0n) + POSTGRES_EPOCH_MICROS;
-}
-
-/** text[]: dimensions, a flag, the elements' type; then how many and from which index on, and each after its length. */
-function decodeTexts(array: Buffer): string[] {
-  const texts: string[] = [];
-  for (let at = ARRAY_HEADER_BYTES; at < array.length; ) {
-    const end = at + 4 + array.readInt32BE(at);
-    texts.push(array.toString('utf8', at + 4, end));
-    at = end;
-  }
-  return texts;
 }

@@ -1,37 +1,19 @@
+import { CarnetError, errorCodeOf } from '../errors.ts';
 import { equalBytes } from '../x509/bytes.ts';
 import { type Checkpoint, openCheckpoint } from './log/checkpoint.ts';
-import { ENTRY_KINDS, type EntryKind } from './log/entry.ts';
 import { type CompleteNode, Frontier } from './log/frontier.ts';
-import { type Hash, leafHash } from './log/merkle.ts';
 import type { NoteKey } from './log/note.ts';
-import type { Tree } from './log/proof.ts';
+import { checkConsistency, proveConsistency, type Tree } from './log/proof.ts';
+import type { LogSource, Place } from './log-source.ts';
 import type { SignedTree } from './log-store.ts';
+import { type Chunk, chunksOf } from './verify-chunk.ts';
 
-/** A row of `log_entry`, with the entry that its row makes now. */
-export interface LoggedRow {
-  readonly index: number;
-  readonly kind: EntryKind;
-  readonly xact: bigint;
-  readonly id: bigint;
-  readonly leafHash: Hash;
-  /** Null where there is no such row any more. */
-  readonly entry: Uint8Array | null;
-}
-
-/** The database as it is, read by one who does not trust it. */
-export interface LogSource {
-  /** The latest checkpoint; null before the first. */
-  head(): Promise<SignedTree | null>;
-  /** Those of more than `from` and at most `to` entries, smallest first. */
-  checkpoints(from: number, to: number): Promise<SignedTree[]>;
-  /** Entries `start` to `end`, without `end`, by index, as far as there are any. */
-  rows(start: number, end: number): Promise<LoggedRow[]>;
-  /** What is stored for each of these nodes; null for nothing. */
-  nodes(nodes: readonly CompleteNode[]): Promise<(Hash | null)[]>;
-  /** A row that ought to be in the log by now and is not, in words; null for none. */
-  findUnlogged(): Promise<string | null>;
-  /** The row that an entry stands for, in words, with what is to be said of it. */
-  describe(row: Pick<LoggedRow, 'kind' | 'id'>): Promise<string>;
+/** What an earlier run showed. */
+export interface VerifiedBefore {
+  /** The log's first entries, by a checkpoint of its key. */
+  readonly tree: Tree;
+  /** Of the last of them. */
+  readonly last: Place;
 }
 
 export interface VerifyOptions {
@@ -40,20 +22,21 @@ export interface VerifyOptions {
   readonly key: NoteKey;
   /** Checkpoints that were kept outside of the database, as signed notes. */
   readonly kept: readonly string[];
-  /** Called now and then. */
+  /** Only what came since; null for all. */
+  readonly since: VerifiedBefore | null;
+  /** Called now and then, with how many entries of the log's `size` are behind. */
   readonly onProgress: (done: number, size: number) => void;
 }
 
 export interface Verified {
-  readonly head: Tree | null;
+  readonly head: SignedTree | null;
+  /** Where its last entry is; null for none. */
+  readonly last: Place | null;
+  /** How many of its checkpoints were verified. */
   readonly checkpoints: number;
   /** The first thing that does not fit, in words; null where all does. */
   readonly fault: string | null;
 }
-
-const CHUNK = 2048;
-/** Chunks that are read while others are hashed. */
-const AHEAD = 3;
 
 /** What does not fit. */
 class Fault {
@@ -67,39 +50,88 @@ class Fault {
 /**
  * Recomputes the log from the rows, and compares: each row with its leaf, the leaves' order with that of transactions,
  * the tree with the nodes that are stored, with every checkpoint's signature and root, and with those that were kept
- * elsewhere; and looks for rows that the log passed over. Stops at the first fault. Throws `invalid_argument` for a
- * kept checkpoint that is not by `key`.
+ * elsewhere; and looks for rows that the log passed over. Stops at the first fault.
+ *
+ * With `since`, all of this for the entries behind it, on top of the tree that is stored: which must have its root, and
+ * with it be consistent with what was kept. A row below it that was changed since shows when all is verified again.
+ *
+ * Throws `invalid_argument` for a kept checkpoint that is not by `key`.
  */
 export async function verifyLog(options: VerifyOptions): Promise<Verified> {
-  const kept = options.kept.map((note) => openCheckpoint(note, options.key));
-  const head = await options.source.head();
-  const state = { checkpoints: 0 };
+  const { source, key, since } = options;
+  const kept = options.kept.map((note) => openCheckpoint(note, key));
+  const head = await source.head();
+  const state: State = { checkpoints: 0, last: since?.last ?? null, good: since?.tree.size ?? 0 };
   try {
-    checkKept(kept, head);
-    await verifyEntries(options, head?.size ?? 0, kept, state);
-    await checkBeyond(options.source, head?.size ?? 0);
-    const unlogged = await options.source.findUnlogged();
-    if (unlogged !== null)
-      throw new Fault(`${unlogged} is not in the log, though later ones are: it was inserted`);
-    return { head, checkpoints: state.checkpoints, fault: null };
+    checkLength(kept, since, head);
+    const tree = since === null ? Frontier.empty() : await resume(options, since, kept);
+    await verifyEntries(options, tree, head?.size ?? 0, kept, state);
+    await checkBeyond(source, head?.size ?? 0);
+    const forged = await source.findForged();
+    if (forged !== null)
+      throw new Fault(`${forged} has no transaction, or one that has not begun yet: it was inserted`);
+    return { head, last: state.last, checkpoints: state.checkpoints, fault: null };
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
-    return { head, checkpoints: state.checkpoints, fault: error.text };
+    return { head, last: state.last, checkpoints: state.checkpoints, fault: error.text };
   }
 }
 
-function checkKept(kept: readonly Checkpoint[], head: SignedTree | null): void {
+interface State {
+  checkpoints: number;
+  last: Place | null;
+  /** The largest tree that a checkpoint confirmed. */
+  good: number;
+}
+
+function checkLength(kept: readonly Tree[], since: VerifiedBefore | null, head: Tree | null): void {
   const size = head?.size ?? 0;
   const later = kept.find((one) => one.size > size);
   if (later !== undefined)
     throw new Fault(
       `the log has ${size} entries, and had ${later.size} when the kept checkpoint was made: it was set back`,
     );
+  if (since !== null && since.tree.size > size)
+    throw new Fault(
+      `the log has ${size} entries, and had ${since.tree.size} when it was verified: it was set back`,
+    );
+}
+
+/** The right edge of what was verified, from the hashes that are stored: they give its root, or the log is another. */
+async function resume(
+  { source, key }: VerifyOptions,
+  { tree }: VerifiedBefore,
+  kept: readonly Checkpoint[],
+): Promise<Frontier> {
+  const frontier = await stored(Frontier.read(tree.size, source.readNodes));
+  if (!equalBytes(frontier.root, tree.root))
+    throw new Fault(`the stored tree of ${tree.size} entries is not the one that was verified`);
+  const [checkpoint] = await source.checkpoints(tree.size - 1, tree.size);
+  if (checkpoint === undefined || !equalBytes(openStored(checkpoint, key).root, tree.root))
+    throw new Fault(
+      `the checkpoint of ${tree.size} entries, which was verified, is ${checkpoint ? 'another' : 'missing'}`,
+    );
+  for (const one of kept.filter(({ size }) => size > 0 && size <= tree.size))
+    if (!checkConsistency(one, tree, await stored(proveConsistency(one.size, tree.size, source.readNodes))))
+      throw new Fault(
+        `the kept checkpoint of ${one.size} entries is of another log than the one that was verified`,
+      );
+  return frontier;
+}
+
+/** What the log's stored hashes are needed for: where some are gone, that is what does not fit. */
+async function stored<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof CarnetError && errorCodeOf(error) === 'internal') throw new Fault(error.message);
+    throw error;
+  }
 }
 
 /** The log may have grown since `size` was read; whatever came, came with a checkpoint that covers it. */
 async function checkBeyond(source: LogSource, size: number): Promise<void> {
-  const [first] = await source.rows(size, size + 1);
+  const [first] = await source.entries(size, size + 1);
   const head = await source.head();
   if (first !== undefined && (head?.size ?? 0) <= first.index)
     throw new Fault(
@@ -108,56 +140,45 @@ async function checkBeyond(source: LogSource, size: number): Promise<void> {
 }
 
 async function verifyEntries(
-  { source, key, onProgress }: VerifyOptions,
+  { source, key, since, onProgress }: VerifyOptions,
+  tree: Frontier,
   size: number,
-  kept: readonly Checkpoint[],
-  state: { checkpoints: number },
+  kept: readonly Tree[],
+  state: State,
 ): Promise<void> {
-  const tree = Frontier.empty();
-  const order = new Order();
-  for await (const { rows, checkpoints, end } of chunksOf(source, size)) {
-    const trees = [...checkpoints.map((one) => openStored(one, key)), ...kept].sort(
-      (a, b) => a.size - b.size,
-    );
-    const due = trees.filter((one) => one.size > tree.size && one.size <= end);
-    const completed: CompleteNode[] = [];
-    let good = tree.size;
-    for (let i = 0; tree.size < end; i++) {
-      const row = rows[i];
-      if (row?.index !== tree.size) throw new Fault(`entry ${tree.size} is missing`);
-      order.check(row);
-      completed.push(...tree.push(await leafOf(row, source)));
-      while (due[0]?.size === tree.size) {
-        if (!equalBytes((due.shift() as Tree).root, tree.root))
-          throw new Fault(
-            `the checkpoint of ${tree.size} entries is of another tree: of the entries ${good} to ${tree.size - 1} a row was changed together with its leaf hash, or the checkpoint was`,
-          );
-        good = tree.size;
-      }
-    }
-    await checkNodes(completed, source);
-    state.checkpoints += checkpoints.length;
-    onProgress(end, size);
+  onProgress(tree.size, size);
+  for await (const chunk of chunksOf(source, { size: tree.size, last: since?.last ?? null }, size)) {
+    const trees = [...chunk.checkpoints.map((one) => openStored(one, key)), ...kept];
+    await checkNodes(addLeaves(tree, chunk, trees, state), source);
+    if (chunk.misfit !== null) throw new Fault(await chunk.misfit.inWords(source));
+    state.checkpoints += chunk.checkpoints.length;
+    state.last = chunk.last;
+    onProgress(tree.size, size);
   }
 }
 
-/** In order, each read while those before it are hashed. */
-async function* chunksOf(source: LogSource, size: number) {
-  const read = async (start: number) => {
-    const end = Math.min(size, start + CHUNK);
-    const [rows, checkpoints] = await Promise.all([source.rows(start, end), source.checkpoints(start, end)]);
-    return { rows, checkpoints, end };
-  };
-  const reading: ReturnType<typeof read>[] = [];
-  for (let start = 0; start < size || reading.length > 0; start += CHUNK) {
-    if (start < size) {
-      const chunk = read(start);
-      // A failure counts when it is its turn, also where a fault before it ends everything.
-      chunk.catch(() => undefined);
-      reading.push(chunk);
+/** Adds those that fit to the tree, and compares it with all that is said of it on the way. */
+function addLeaves(
+  tree: Frontier,
+  { start, leaves }: Chunk,
+  trees: readonly Tree[],
+  state: State,
+): CompleteNode[] {
+  const due = trees
+    .filter(({ size }) => size > start && size <= start + leaves.length)
+    .sort((a, b) => a.size - b.size);
+  const completed: CompleteNode[] = [];
+  for (const leaf of leaves) {
+    completed.push(...tree.push(leaf));
+    while (due[0]?.size === tree.size) {
+      if (!equalBytes((due.shift() as Tree).root, tree.root))
+        throw new Fault(
+          `the checkpoint of ${tree.size} entries is of another tree: of the entries ${state.good} to ${tree.size - 1} a row was changed together with its leaf hash, or the checkpoint was`,
+        );
+      state.good = tree.size;
     }
-    if (start >= size || reading.length > AHEAD) yield await (reading.shift() as ReturnType<typeof read>);
   }
+  return completed;
 }
 
 function openStored({ size, root, note }: SignedTree, key: NoteKey): Checkpoint {
@@ -172,42 +193,13 @@ function openStored({ size, root, note }: SignedTree, key: NoteKey): Checkpoint 
   return signed;
 }
 
-async function leafOf(row: LoggedRow, source: LogSource): Promise<Hash> {
-  if (row.entry === null)
-    throw new Fault(
-      `entry ${row.index}: ${await source.describe(row)} is gone, or has another time or transaction`,
-    );
-  const hash = leafHash(row.entry);
-  if (!equalBytes(hash, row.leafHash))
-    throw new Fault(
-      `entry ${row.index}: ${await source.describe(row)} was changed after it was logged, or its leaf hash was`,
-    );
-  return hash;
-}
-
 async function checkNodes(completed: readonly CompleteNode[], source: LogSource): Promise<void> {
-  const stored = await source.nodes(completed);
+  const found = await source.nodes(completed);
   for (const [i, { level, index, hash }] of completed.entries()) {
-    const found = stored[i] ?? null;
-    if (found === null || !equalBytes(found, hash))
+    const node = found[i] ?? null;
+    if (node === null || !equalBytes(node, hash))
       throw new Fault(
-        `tile ${level - 1}/${index}: its hash, node ${index} of level ${level}, ${found === null ? 'is missing' : 'was changed'}`,
+        `tile ${level - 1}/${index}: its hash, node ${index} of level ${level}, ${node === null ? 'is missing' : 'was changed'}`,
       );
-  }
-}
-
-/** Entries are in the order of (transaction, kind, ID): no row comes twice, and none is out of place. */
-class Order {
-  #last: { readonly xact: bigint; readonly kind: number; readonly id: bigint } | null = null;
-
-  check({ index, xact, kind: name, id }: LoggedRow): void {
-    const kind = ENTRY_KINDS[name];
-    const last = this.#last;
-    const follows =
-      last === null ||
-      xact > last.xact ||
-      (xact === last.xact && (kind > last.kind || (kind === last.kind && id > last.id)));
-    if (!follows) throw new Fault(`entry ${index}: ${name} ${id} is out of order`);
-    this.#last = { xact, kind, id };
   }
 }

@@ -84,7 +84,7 @@ async function verifyDatabase(command: Command, flags: VerifyFlags, terminal: Te
       const key = await keyToUse(flags, new PostgresLog(database));
       const onProgress = (done: number, size: number): void => progress.show(done, size);
       const source = new PostgresLogSource(database);
-      return { key, verified: await verifyLog({ source, key, kept, onProgress }) };
+      return { key, verified: await verifyLog({ source, key, kept, since: null, onProgress }) };
     },
     READING,
   ).finally(() => progress.end());

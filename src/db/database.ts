@@ -4,6 +4,7 @@ import pg from 'pg';
 import { CarnetError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { CopyIn } from './copy-in.ts';
+import { CopyOut, type OnRow } from './copy-out.ts';
 import { leavesConnectionUsable, statementTimeout, toCarnetError, unavailable } from './database-error.ts';
 
 export interface DatabaseOptions {
@@ -23,6 +24,8 @@ export interface Queryable {
   query<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>;
   /** `COPY … FROM STDIN`; `message` is a whole CopyData message. */
   copyIn(statement: string, message: Buffer): Promise<void>;
+  /** `COPY … TO STDOUT (FORMAT binary)`: resolves when each row was handed to `onRow`, or rejects with what that threw. */
+  copyOut(statement: string, onRow: OnRow): Promise<void>;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -79,6 +82,10 @@ export class Database implements Queryable {
 
   copyIn(statement: string, message: Buffer): Promise<void> {
     return this.#withConnection((connection) => connection.copyIn(statement, message));
+  }
+
+  copyOut(statement: string, onRow: OnRow): Promise<void> {
+    return this.#withConnection((connection) => connection.copyOut(statement, onRow));
   }
 
   /**
@@ -154,6 +161,10 @@ class Connection implements Queryable {
 
   async copyIn(statement: string, message: Buffer): Promise<void> {
     await this.#answer(this.#client.query(new CopyIn(statement, message)).done);
+  }
+
+  async copyOut(statement: string, onRow: OnRow): Promise<void> {
+    await this.#answer(this.#client.query(new CopyOut(statement, onRow)).done);
   }
 
   /** PostgreSQL answers COMMIT in a failed transaction with a rollback, and no error. */

@@ -19,7 +19,7 @@ export const RECORDED_AT = {
 } as const satisfies Record<EntryKind, string>;
 
 /** A place behind every row of a transaction. */
-const MAX_ID = '9223372036854775807';
+export const MAX_ID = '9223372036854775807';
 
 /**
  * Makes entries of at most `limit` rows, and returns their leaf hashes in order (LogTransaction.append).

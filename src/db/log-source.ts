@@ -1,17 +1,21 @@
-import { ENTRY_KINDS } from '../audit/log/entry.ts';
+import { timestampOf } from '../audit/cursor.ts';
+import { ENTRY_COLUMNS, ENTRY_KINDS, type EntryKind } from '../audit/log/entry.ts';
 import type { CompleteNode } from '../audit/log/frontier.ts';
 import type { Hash } from '../audit/log/merkle.ts';
+import { decodeTimestamp } from '../audit/log/record-values.ts';
+import type { NodeRange } from '../audit/log/subtree.ts';
+import type { LoggedEntry, LogSource, Place, RowRange } from '../audit/log-source.ts';
 import type { SignedTree } from '../audit/log-store.ts';
-import type { LoggedRow, LogSource } from '../audit/verify-log.ts';
 import type { Queryable } from './database.ts';
-import { KINDS, loggedEntrySql, RECORDED_AT } from './log-rows.ts';
+import { readNodes } from './log.ts';
+import { KINDS, MAX_ID, RECORDED_AT } from './log-rows.ts';
 
-/** What tells a row of each kind from others, to a person. */
+/** What tells a row of each kind from others, to a person; when it was recorded comes behind. */
 const NAMED = {
-  issuance: "'issuance ' || id || ' (serial ' || encode(serial, 'hex') || ', ' || identity || ')'",
-  revocation: "'revocation ' || id || ' (serial ' || encode(serial, 'hex') || ')'",
-  operator_event: "'operator_event ' || id || ' (' || action || ' ' || subject || ' by ' || actor || ')'",
-} as const;
+  issuance: "'issuance ' || id || ' (serial ' || encode(serial, 'hex') || ', ' || identity",
+  revocation: "'revocation ' || id || ' (serial ' || encode(serial, 'hex')",
+  operator_event: "'operator_event ' || id || ' (' || action || ' ' || subject || ' by ' || actor",
+} as const satisfies Record<EntryKind, string>;
 
 /** Nothing is prepared or cached: what is verified is what the tables hold. */
 export class PostgresLogSource implements LogSource {
@@ -20,6 +24,8 @@ export class PostgresLogSource implements LogSource {
   constructor(database: Queryable) {
     this.#database = database;
   }
+
+  readonly readNodes = (ranges: readonly NodeRange[]): Promise<Hash[][]> => readNodes(this.#database, ranges);
 
   async head(): Promise<SignedTree | null> {
     const rows = await this.#checkpoints('ORDER BY size DESC LIMIT 1', []);
@@ -30,27 +36,33 @@ export class PostgresLogSource implements LogSource {
     return this.#checkpoints('WHERE size > $1 AND size <= $2 ORDER BY size', [from, to]);
   }
 
-  async rows(start: number, end: number): Promise<LoggedRow[]> {
-    const rows = await this.#database.query<{
-      leaf_index: string;
-      kind: number;
-      xact: string;
-      row_id: string;
-      leaf_hash: Buffer;
-      entry: Buffer | null;
-    }>(
-      `SELECT leaf_index, kind, xact, row_id, leaf_hash, ${loggedEntrySql('log_entry')} AS entry
-       FROM log_entry WHERE leaf_index >= $1 AND leaf_index < $2 ORDER BY leaf_index`,
-      [start, end],
+  async entries(start: number, end: number): Promise<LoggedEntry[]> {
+    const entries: LoggedEntry[] = [];
+    await this.#database.copyOut(
+      `COPY (SELECT leaf_index, kind, xact, row_id, row_recorded_at, leaf_hash FROM log_entry
+         WHERE leaf_index >= ${start} AND leaf_index < ${end} ORDER BY leaf_index) TO STDOUT (FORMAT binary)`,
+      ([index, kind, xact, id, recordedAt, leafHash]) =>
+        entries.push({
+          index: Number(int8(index)),
+          kind: KINDS[(kind?.readInt16BE() ?? 0) - 1] as EntryKind,
+          xact: int8(xact),
+          id: int8(id),
+          recordedAtMicros: decodeTimestamp(recordedAt as Buffer),
+          leafHash: Buffer.from(leafHash ?? []),
+        }),
     );
-    return rows.map((row) => ({
-      index: Number(row.leaf_index),
-      kind: KINDS[row.kind - 1] as LoggedRow['kind'],
-      xact: BigInt(row.xact),
-      id: BigInt(row.row_id),
-      leafHash: row.leaf_hash,
-      entry: row.entry,
-    }));
+    return entries;
+  }
+
+  async records({ kind, after, to, limit }: RowRange, onRecord: (record: Buffer) => void): Promise<void> {
+    const columns = ENTRY_COLUMNS[kind].map((column) => `${kind}.${column}`).join(', ');
+    const behind = after === null ? '' : `(xact, id) > ${edgeOf(after, kind)} AND`;
+    await this.#database.copyOut(
+      `COPY (SELECT pg_catalog.record_send(ROW(${columns})) FROM ${kind}
+         WHERE ${behind} (xact, id) <= ${edgeOf(to, kind)} ORDER BY xact, id LIMIT ${limit})
+       TO STDOUT (FORMAT binary)`,
+      ([record]) => onRecord(record as Buffer),
+    );
   }
 
   async nodes(nodes: readonly CompleteNode[]): Promise<(Hash | null)[]> {
@@ -62,25 +74,28 @@ export class PostgresLogSource implements LogSource {
     return rows.map(({ hash }) => hash);
   }
 
-  async findUnlogged(): Promise<string | null> {
+  async findForged(): Promise<string | null> {
     for (const kind of KINDS) {
       const [row] = await this.#database.query<{ named: string }>(
-        `SELECT ${NAMED[kind]} AS named FROM ${kind} WHERE xact < (SELECT xact FROM log_entry ORDER BY leaf_index DESC LIMIT 1)
-           AND NOT EXISTS (SELECT FROM log_entry WHERE log_entry.kind = ${ENTRY_KINDS[kind]} AND row_id = ${kind}.id
-             AND log_entry.xact = ${kind}.xact AND row_recorded_at = ${kind}.${RECORDED_AT[kind]})
-         ORDER BY xact, id LIMIT 1`,
+        `SELECT ${inWords(kind)} AS named FROM ${kind}
+         WHERE xact IS NULL OR xact >= pg_snapshot_xmax(pg_current_snapshot()) ORDER BY xact, id LIMIT 1`,
       );
       if (row !== undefined) return row.named;
     }
     return null;
   }
 
-  async describe({ kind, id }: Pick<LoggedRow, 'kind' | 'id'>): Promise<string> {
+  async describe({
+    kind,
+    xact,
+    id,
+    recordedAtMicros,
+  }: Place & { readonly recordedAtMicros: bigint }): Promise<string> {
     const [row] = await this.#database.query<{ named: string }>(
-      `SELECT ${NAMED[kind]} AS named FROM ${kind} WHERE id = $1 LIMIT 1`,
-      [id],
+      `SELECT ${inWords(kind)} AS named FROM ${kind} WHERE id = $1 ORDER BY (xact = $2) DESC LIMIT 1`,
+      [id, xact],
     );
-    return row?.named ?? `${kind} ${id}`;
+    return row?.named ?? `${kind} ${id} (recorded ${timestampOf(recordedAtMicros)})`;
   }
 
   async #checkpoints(rest: string, values: readonly unknown[]): Promise<SignedTree[]> {
@@ -90,4 +105,19 @@ export class PostgresLogSource implements LogSource {
     );
     return rows.map(({ size, root, note }) => ({ size: Number(size), root, note }));
   }
+}
+
+/** The last (xact, id) of a kind that is not behind a place: kinds follow one another within a transaction. */
+function edgeOf({ kind, xact, id }: Place, of: EntryKind): string {
+  const behind = ENTRY_KINDS[of] - ENTRY_KINDS[kind];
+  return `('${xact}'::xid8, ${behind < 0 ? MAX_ID : behind > 0 ? -1 : id})`;
+}
+
+function inWords(kind: EntryKind): string {
+  const recorded = `to_char(${RECORDED_AT[kind]} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+  return `${NAMED[kind]} || ', recorded ' || ${recorded} || ')'`;
+}
+
+function int8(bytes: Buffer | null | undefined): bigint {
+  return bytes?.readBigInt64BE() ?? -1n;
 }

@@ -113,7 +113,7 @@ async function readHead(database: Queryable): Promise<SignedTree | null> {
 }
 
 /** Throws `internal` where the log does not have them all. */
-async function readNodes(database: Queryable, ranges: readonly NodeRange[]): Promise<Hash[][]> {
+export async function readNodes(database: Queryable, ranges: readonly NodeRange[]): Promise<Hash[][]> {
   const rows = await database.query<{ hashes: Buffer[] }>(
     `SELECT CASE level
          WHEN 0 THEN ARRAY(SELECT leaf_hash FROM log_entry WHERE leaf_index >= start AND leaf_index < start + count

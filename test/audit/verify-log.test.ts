@@ -1,91 +1,47 @@
 import test, { type ExecutionContext } from 'ava';
 import { ENTRY_COLUMNS, type EntryKind } from '../../src/audit/log/entry.ts';
-import { verifierOf } from '../../src/audit/log-key.ts';
 import { verifyLog } from '../../src/audit/verify-log.ts';
-import type { Queryable } from '../../src/db/database.ts';
-import { insertIssuances } from '../../src/db/issuances.ts';
 import { PostgresLog } from '../../src/db/log.ts';
 import { PostgresLogSource } from '../../src/db/log-source.ts';
-import { insertEvents } from '../../src/db/operator-events.ts';
 import { errorCodeOf } from '../../src/errors.ts';
-import { issuance, openDatabase } from '../db/fixtures.ts';
-import { event, recordRevocation, sequenceAll } from '../db/log-fixtures.ts';
+import { openDatabase } from '../db/fixtures.ts';
 import { createDatabase } from '../support/database.ts';
+import { fillLog, keyOf, SIZE, verifyAfter } from './tampering.ts';
 
 /** One database for all rows of the matrix: each changes it in a transaction that is rolled back. */
 const created = await createDatabase();
 const database = openDatabase(created.url, { maxConnections: 4 });
 const log = new PostgresLog(database);
-const SIZE = 607;
 
-test.before(async () => {
-  await insertEvents(database, [event({ before: { a: 1 } }), event(), event()]);
-  await sequenceAll(database, 3);
-  await insertIssuances(
-    database,
-    Array.from({ length: 300 }, () => issuance()),
-  );
-  await recordRevocation(database);
-  await sequenceAll(database, 304);
-  await insertIssuances(
-    database,
-    Array.from({ length: 300 }, () => issuance()),
-  );
-  await insertEvents(database, [event({ before: { a: 1 } })]);
-  await recordRevocation(database);
-  await recordRevocation(database);
-  await sequenceAll(database, SIZE);
-});
+test.before(() => fillLog(database));
 test.after.always(async () => {
   await database.close();
   await created.drop();
 });
 
-/** Verifies what the database would be after these statements, by one whom no trigger and no privilege hinders. */
-async function verifyAfter(statements: readonly string[], kept: readonly string[] = []) {
-  const stored = await log.key();
-  if (stored === null) throw new Error('the log has not begun');
-  const undone = new Error('undone');
-  let result: Awaited<ReturnType<typeof verifyLog>> | undefined;
-  await database
-    .transact(async (tx) => {
-      await disableTriggers(tx);
-      for (const statement of statements) await tx.query(statement);
-      const source = new PostgresLogSource(tx);
-      result = await verifyLog({ source, key: verifierOf(stored), kept, onProgress: () => undefined });
-      throw undone;
-    })
-    .catch((error: unknown) => {
-      if (error !== undone) throw error;
-    });
-  if (result === undefined) throw new Error('nothing was verified');
-  return result;
-}
-
-async function disableTriggers(tx: Queryable): Promise<void> {
-  const tables = await tx.query<{ name: string }>(
-    `SELECT DISTINCT tgrelid::regclass::text AS name FROM pg_trigger WHERE tgname = 'append_only'`,
-  );
-  for (const { name } of tables) await tx.query(`ALTER TABLE ${name} DISABLE TRIGGER append_only`);
-}
-
 async function names(t: ExecutionContext, statements: readonly string[], expected: RegExp): Promise<void> {
-  const { fault } = await verifyAfter(statements);
+  const { fault } = await verifyAfter(database, statements);
   t.regex(fault ?? 'all holds', expected);
 }
 
 test.serial('a log that nobody touched holds, with all of its checkpoints', async (t) => {
   const done: number[] = [];
-  const stored = await log.key();
-  if (stored === null) return t.fail();
+  const key = await keyOf(database);
   const source = new PostgresLogSource(database);
   const onProgress = (count: number): unknown => done.push(count);
-  const verified = await verifyLog({ source, key: verifierOf(stored), kept: [], onProgress });
+  const verified = await verifyLog({ source, key, kept: [], since: null, onProgress });
   t.is(verified.fault, null);
   t.is(verified.head?.size, SIZE);
   t.true(verified.checkpoints >= 3);
+  t.is(done[0], 0);
   t.is(done.at(-1), SIZE);
 });
+
+/** A row that nobody recorded, in a transaction of its maker's choice. */
+function intruder(xact: string): string {
+  return `INSERT INTO operator_event (id, xact, recorded_at, actor, action, subject, reason) OVERRIDING SYSTEM VALUE
+    VALUES (999999, ${xact}, now(), 'operator:eve', 'entry.create', 'x', '')`;
+}
 
 /** Which row of each kind is changed: the last but one. */
 const VICTIM = {
@@ -129,8 +85,28 @@ for (const kind of Object.keys(ENTRY_COLUMNS) as EntryKind[])
       );
     });
 
+for (const [column, change] of Object.entries({
+  leaf_index: 'leaf_index + 1000',
+  kind: 'kind % 3 + 1',
+  xact: '(xact::text::numeric + 1)::text::xid8',
+  row_id: 'row_id + 1000000',
+  row_recorded_at: "row_recorded_at + interval '1 microsecond'",
+  leaf_hash: 'set_byte(leaf_hash, 31, get_byte(leaf_hash, 31) # 1)',
+}))
+  test.serial(`one byte changed in log_entry.${column} is named with its entry`, (t) =>
+    names(
+      t,
+      [`UPDATE log_entry SET ${column} = ${change} WHERE leaf_index = 310`],
+      /^entry 31[01](: (issuance|revocation) \d+ .*(is gone|was changed|is out of order)| is missing)/,
+    ),
+  );
+
 for (const [what, statements, expected] of [
-  ['a row deleted', [`DELETE FROM issuance WHERE ${VICTIM.issuance}`], /^entry \d+: issuance \d+ is gone/],
+  [
+    'a row deleted',
+    [`DELETE FROM issuance WHERE ${VICTIM.issuance}`],
+    /^entry \d+: issuance \d+ \(recorded 2\S+Z\) is gone/,
+  ],
   [
     'a row deleted with its entry',
     [
@@ -141,11 +117,23 @@ for (const [what, statements, expected] of [
   ],
   [
     'a row inserted among earlier ones',
-    [
-      `INSERT INTO operator_event (id, xact, recorded_at, actor, action, subject, reason) OVERRIDING SYSTEM VALUE
-       SELECT 999999, xact, recorded_at, 'operator:eve', 'entry.create', 'x', '' FROM operator_event ORDER BY id LIMIT 1`,
-    ],
+    [intruder('(SELECT xact FROM operator_event ORDER BY id LIMIT 1)')],
     /^operator_event 999999 .*operator:eve.* is not in the log/,
+  ],
+  [
+    'a row inserted behind others of its transaction',
+    [intruder('(SELECT xact FROM issuance ORDER BY id LIMIT 1)')],
+    /^operator_event 999999 .*operator:eve.* is not in the log/,
+  ],
+  [
+    'a row inserted that would wait for its transaction for ever',
+    [intruder("'900000000000'")],
+    /^operator_event 999999 .*operator:eve.* has no transaction, or one that has not begun yet/,
+  ],
+  [
+    'a row inserted without a transaction',
+    ['ALTER TABLE operator_event ALTER COLUMN xact DROP NOT NULL', intruder('NULL')],
+    /^operator_event 999999 .*operator:eve.* has no transaction/,
   ],
   [
     'a row inserted with an entry behind the last',
@@ -162,7 +150,7 @@ for (const [what, statements, expected] of [
          (SELECT serial, certificate, certificate_sha256, public_key_sha256 FROM issuance AS other
           WHERE other.id = CASE issuance.id WHEN 5 THEN 6 ELSE 5 END) WHERE id IN (5, 6)`,
     ],
-    /^entry \d+: issuance 5 .*was changed/,
+    /^entry \d+: issuance 5 \(serial [0-9a-f]{32}, spiffe:\S+, recorded 2\S+Z\) was changed/,
   ],
   [
     'two entries swapped',
@@ -170,7 +158,7 @@ for (const [what, statements, expected] of [
       `ALTER TABLE log_entry DROP CONSTRAINT log_entry_pkey`,
       `UPDATE log_entry SET leaf_index = 801 - leaf_index WHERE leaf_index IN (400, 401)`,
     ],
-    /^entry 401: issuance \d+ is out of order/,
+    /^entry 401: issuance \d+ \(serial [0-9a-f]{32}, spiffe:\S+, recorded 2\S+Z\) is out of order/,
   ],
   [
     'a row changed together with its leaf hash',
@@ -213,7 +201,7 @@ for (const [what, statements, expected] of [
 test.serial('a database that was set back does not hold against a checkpoint that was kept', async (t) => {
   const head = await log.head();
   const kept = [head?.note ?? ''];
-  t.is((await verifyAfter([], kept)).fault, null);
+  t.is((await verifyAfter(database, [], { kept })).fault, null);
   const back = [
     'DELETE FROM log_checkpoint WHERE size > 304',
     'DELETE FROM log_entry WHERE leaf_index >= 304',
@@ -224,15 +212,18 @@ test.serial('a database that was set back does not hold against a checkpoint tha
     'DELETE FROM operator_event WHERE xact > (SELECT max(xact) FROM log_entry)',
     'DELETE FROM revocation WHERE xact > (SELECT max(xact) FROM log_entry)',
   ];
-  t.is((await verifyAfter([...back, issued, ...rest])).fault, null);
-  t.regex((await verifyAfter([...back, issued, ...rest], kept)).fault ?? '', /it was set back$/);
+  t.is((await verifyAfter(database, [...back, issued, ...rest])).fault, null);
+  t.regex(
+    (await verifyAfter(database, [...back, issued, ...rest], { kept })).fault ?? '',
+    /it was set back$/,
+  );
 });
 
 test.serial('checkpoints by another key, or kept ones that are none, are told apart', async (t) => {
   const source = new PostgresLogSource(database);
   const key = { name: 'carnet.local/log', publicKey: Buffer.alloc(32, 9) };
-  const verified = await verifyLog({ source, key, kept: [], onProgress: () => undefined });
+  const verified = await verifyLog({ source, key, kept: [], since: null, onProgress: () => undefined });
   t.regex(verified.fault ?? '', /^the checkpoint of \d+ entries does not verify/);
-  const error = await t.throwsAsync(verifyAfter([], ['not a note']));
+  const error = await t.throwsAsync(verifyAfter(database, [], { kept: ['not a note'] }));
   t.is(errorCodeOf(error), 'invalid_argument');
 });

@@ -1,4 +1,6 @@
+import { hash } from 'node:crypto';
 import { CarnetError } from '../../errors.ts';
+import { decodeTimestamp } from './record-values.ts';
 
 /** What a leaf tells of, by the number that it has in entries and in the database. */
 export const ENTRY_KINDS = { issuance: 1, revocation: 2, operator_event: 3 } as const;
@@ -51,6 +53,22 @@ export interface Entry {
   readonly kind: EntryKind;
   /** Each column's value as PostgreSQL sends it in binary; null for none. Null altogether where only a digest is kept. */
   readonly columns: ReadonlyMap<string, Uint8Array | null> | null;
+}
+
+/** The entry of a row in two parts, by its record: what PostgreSQL's record_send makes of its columns (docs/AUDIT.md). */
+export function encodeEntry(kind: EntryKind, record: Uint8Array): [head: Uint8Array, body: Uint8Array] {
+  return record.length <= MAX_RECORD_BYTES
+    ? [Uint8Array.of(ENTRY_FORMATS.record, ENTRY_KINDS[kind]), record]
+    : [Uint8Array.of(ENTRY_FORMATS.digest, ENTRY_KINDS[kind]), hash('sha256', record, 'buffer')];
+}
+
+/** Of a record, the first three columns, which every kind has: 8 bytes each, behind 8 for its type and length. */
+export function placeOf(record: Buffer): { id: bigint; xact: bigint; recordedAtMicros: bigint } {
+  return {
+    id: record.readBigInt64BE(12),
+    xact: record.readBigInt64BE(28),
+    recordedAtMicros: decodeTimestamp(record, 44),
+  };
 }
 
 /** Reads an entry back (docs/AUDIT.md, byte by byte). Throws `invalid_argument` for one that is malformed. */
