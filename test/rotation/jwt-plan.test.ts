@@ -111,6 +111,7 @@ test('a compromised key is replaced without a hold, and its tokens are waited fo
   t.deepEqual(await world.advance(), ['prepare', 'publish', 'activate', 'retire']);
   t.is(world.states(), 'retired, active');
   t.is(world.published(), 1);
+  t.true(world.jwtActions().includes('authority.drain'));
 });
 
 test('step by step it goes as far as it is asked to, and no step comes too soon', async (t) => {

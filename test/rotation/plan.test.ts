@@ -440,3 +440,19 @@ test('what an operator changes of a rotation under way is on record, and nothing
   t.is((await world.store.rotations())[0]?.holdSeconds, 5);
   await t.throwsAsync(startOrResume(world.options, { ...BY_HAND, crossSign: true }), { code: 'conflict' });
 });
+
+test('a new root ends the rotation of issuing CAs under the old one, and what that had prepared', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  world.store.fleet = [consumer('slow')];
+  await startOrResume(world.options, { ...BY_HAND, kind: 'issuing' });
+  await startOrResume(world.options, { ...BY_HAND, handsFree: false });
+  await world.advance();
+  await requestStep(world.options, step('activate', true));
+  t.deepEqual(await world.advance(), ['activate']);
+  t.deepEqual(
+    (await world.store.rotations()).map(({ kind }) => kind),
+    ['root'],
+  );
+  t.is(world.states(), 'root draining, issuing draining, issuing retired, root active, issuing active');
+});
