@@ -43,6 +43,10 @@ const BEARERS: Readonly<Record<string, TokenBearer>> = {
     ...bearer('web', 'node-1'),
     attestation: attestationOf({ namespace: 'shop', name: 'web' }, 'pod:greedy'),
   },
+  'of-unnoted': {
+    ...bearer('web', 'node-1'),
+    attestation: attestationOf({ namespace: 'shop', name: 'web' }, 'pod:unnoted'),
+  },
   'of-ztunnel': bearer('ztunnel', 'node-1'),
   'of-ztunnel-2': bearer('ztunnel', 'node-2'),
 };
@@ -98,8 +102,10 @@ addIstioCertificateService(server, {
     x509Sequence: 1,
     jwtAuthorities: [],
   }),
-  handOut: async ({ identity }, { sequence }, { instance, node }) =>
-    void handedOut.push(`${identity} ${sequence} ${instance} ${node}`),
+  handOut: async ({ identity }, { sequence }, { instance, node }) => {
+    if (instance === 'pod:unnoted') throw new CarnetError('unavailable', 'the database is away');
+    handedOut.push(`${identity} ${sequence} ${instance} ${node}`);
+  },
   shares: new Shares(Date.now),
   defaultTtlSeconds: 3600,
   maxCalls: 8,
@@ -161,6 +167,10 @@ test.serial('a node agent gets the identity of what runs on its node', async (t)
   const [leaf = ''] = await ask('of-ztunnel', { metadata: { ImpersonatedIdentity: WEB } });
   t.is(new X509Certificate(leaf).subjectAltName, `URI:${WEB}, DNS:web.shop.svc`);
   t.like(recorded.at(-1), { instance: 'node:node-1:shop/web', requester: 'istio:shop/ztunnel' });
+});
+
+test.serial('nothing is handed out that rotations could not be told of', async (t) => {
+  await t.throwsAsync(ask('of-unnoted'), { message: /the database is away/ });
 });
 
 const REFUSED: readonly {

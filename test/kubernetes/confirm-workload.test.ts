@@ -94,6 +94,19 @@ test('a static pod is the one that its node knows by the hash of its manifest', 
   t.is((await confirm('n1', claim(HASH.replace('0', 'f')))).doubt?.code, 'attestation_failed');
 });
 
+for (const [what, ...more] of [
+  ['two UIDs', 'k8s:pod-uid:other'],
+  ['two service accounts', 'k8s:sa:admin'],
+  ['two nodes of its agent', 'node:k8s:node-name:n2'],
+  ['the node of another cluster, by its UID', 'node:k8s:node-uid:other'],
+] as const)
+  test(`of a pod that is claimed with ${what} nothing counts`, async (t) => {
+    const { confirm } = await podsOf(t, [pod()], async () => ({ metadata: { uid: 'u1' } }));
+    const { attestation, doubt } = await confirm('n1', claim(UID, ...more));
+    t.is(doubt?.code, 'attestation_failed');
+    t.false(attestation.selectors.some((selector) => selector.startsWith('k8s:')));
+  });
+
 for (const [what, answer, says] of [
   ['forbids it', () => Promise.reject(new ApiError(403, 'forbidden')), /forbidden/],
   ['fails', () => Promise.reject(new ApiError(500, 'etcd is away')), /etcd is away/],

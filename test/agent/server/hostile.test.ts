@@ -86,6 +86,33 @@ test('an entry that is deleted while a workload is looked up grants it nothing',
   t.like(outcomes[0]?.outcome, { $case: 'refused', value: { code: 'permission_denied' } });
 });
 
+test('what goes wrong inside is no agent’s business, and a token is for somebody', async (t) => {
+  const grant = {
+    ...{ entryId: 'web', entryVersion: 1, dnsNames: [], ttlSeconds: null, hint: null, federatesWith: [] },
+    spiffeId: parseSpiffeId('spiffe://carnet.local/web'),
+  };
+  const service = new IssueService({
+    authorize: () => [grant],
+    confirm: null,
+    issue: () => Promise.reject(new Error('postgres://carnet:secret@db')),
+    mintJwt: () => t.fail('it was minted') as never,
+    refusals: { add: () => undefined } as unknown as LinkRefusals,
+    clock: Date.now,
+  });
+  const agent = { node: 'n', serial: '01', address: '', selectors: [], evidence: {}, connection: 'peer-1' };
+  const asked = {
+    ...{ entryId: 'web', spiffeId: grant.spiffeId, instance: 'container:1' },
+    ...{ selectors: ['unix:uid:7'], evidence: '{}' },
+  };
+  const { outcomes } = await service.issue(agent, { wanted: [{ ...asked, csr: new Uint8Array() }] });
+  t.deepEqual(outcomes[0]?.outcome, {
+    $case: 'refused',
+    value: { code: 'internal', message: 'internal error' },
+  });
+  const { outcome } = await service.issueJwt(agent, { ...asked, audience: [] });
+  t.like(outcome, { $case: 'refused', value: { code: 'invalid_argument' } });
+});
+
 test('an agent that opens connections without end keeps no other out, and costs the database nothing', async (t) => {
   const identity = await join(world, replica, 'greedy');
   const agents = Array.from({ length: 17 }, () => new TestAgent(replica, identity));
