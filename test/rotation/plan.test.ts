@@ -462,3 +462,15 @@ test('a new root ends the rotation of issuing CAs under the old one, and what th
   t.deepEqual(await world.advance(), ['abort', 'retire'], 'back to the issuing CA that has its key yet');
   t.is(world.states(), 'root active, issuing active, issuing retired, root retired, issuing retired');
 });
+
+test('a compromise that is found while the old root drains makes the rest urgent, and lets nothing sign again', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  const old = world.store.state.authorities[1]?.id ?? '';
+  world.store.fleet = [consumer('x', { bundleAcknowledged: 9, authorities: [old] })];
+  await startOrResume(world.options, BY_HAND);
+  t.deepEqual(await world.advance(), ['prepare', 'publish', 'activate']);
+  await startOrResume(world.options, { ...BY_HAND, taint: true });
+  t.is(world.states(), 'root draining, issuing draining, root active, issuing active');
+  t.true((await world.store.rotations())[0]?.urgent);
+});
