@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { exitCodeOf, reportError } from './cli/exit.ts';
+import { VERSION } from './version.ts';
 
 /** Each command, loaded when it is asked for: an agent has no room for what a server is made of. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -26,7 +27,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 
 const program = new Command('carnet')
   .description('Short-lived X.509 identities for every container, over Envoy SDS, each one on record.')
-  .version('0.1.0')
+  .version(VERSION)
   .showHelpAfterError('Add --help to see how, with an example.')
   // Commander would end the process by itself.
   .exitOverride();

@@ -2,6 +2,7 @@ import { Router } from '@koa/router';
 import Koa, { type Middleware } from 'koa';
 import type { AgentStore } from '../agent/server/agent-store.ts';
 import type { JoinTokenStore } from '../agent/server/join-token-store.ts';
+import type { ExportSource } from '../audit/export.ts';
 import type { LogReader } from '../audit/log-store.ts';
 import type { OperatorEventQuery } from '../audit/operator-event.ts';
 import type { IssuanceQuery } from '../audit/query.ts';
@@ -19,6 +20,7 @@ import { Authenticator } from './authenticate.ts';
 import { type AuthorityList, authorityRoutes } from './authorities.ts';
 import { bundleRoutes } from './bundle.ts';
 import { entryRoutes } from './entries.ts';
+import { exportRoutes } from './export.ts';
 import { type FederationControl, federationRoutes } from './federation.ts';
 import { Gate } from './gate.ts';
 import { healthRoutes, type Readiness } from './health.ts';
@@ -52,6 +54,7 @@ export interface ApiDependencies {
   readonly issuances: IssuanceQuery;
   readonly operatorEvents: OperatorEventQuery;
   readonly auditLog: LogReader;
+  readonly exports: ExportSource;
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
   readonly sessions: SessionStore;
@@ -98,7 +101,9 @@ export function createApi(dependencies: ApiDependencies): Koa {
     router.register(routerPath(route), [route.method], gate.serve(route));
 
   const app = new Koa();
-  app.on('error', (error) => log.debug({ err: error }, 'http connection failed'));
+  app.on('error', (error) =>
+    log[error instanceof CarnetError ? 'error' : 'debug']({ err: error }, 'an http answer was cut off'),
+  );
   app.use(answerEvery(log, metrics));
   if (dependencies.loopback) app.use(refuseForeignHosts(origin));
   app.use(serveUi());
@@ -115,6 +120,7 @@ export function apiRoutes(dependencies: ApiDependencies, authenticators: Authent
     ...issuanceRoutes(dependencies.issuances, dependencies.auditLog, trustDomain),
     ...operatorEventRoutes(dependencies.operatorEvents),
     ...logRoutes(dependencies.auditLog),
+    ...exportRoutes(dependencies.exports, dependencies.auditLog, trustDomain),
     ...authorityRoutes(dependencies.authorities),
     ...rotationRoutes(dependencies.rotations),
     ...upstreamRoutes(dependencies.upstream),

@@ -83,7 +83,9 @@ function operation(
     description: 'The error',
     content: { 'application/problem+json': { schema: reference(ProblemBody, 'output') } },
   };
-  const content = { [route.mediaType]: { schema: reference(route.response, 'output') } };
+  const schema = reference(route.response, 'output');
+  const types = [route.mediaType, ...route.otherMediaTypes];
+  const content = Object.fromEntries(types.map((type) => [type, { schema }]));
   const responses = route.statuses.map((status) => [status, { description: STATUS_CODES[status], content }]);
   return {
     operationId: route.name,

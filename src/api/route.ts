@@ -31,6 +31,8 @@ export interface Route {
   readonly maxBodyBytes: number;
   readonly response: z.ZodType;
   readonly mediaType: string;
+  /** The others that a {@link Streamed} answer may have. */
+  readonly otherMediaTypes: readonly string[];
   /** How long caches may keep the answer, in seconds; null: nobody keeps it. */
   readonly cacheSeconds: number | null;
   /** All that it may answer when it doesn't fail. */
@@ -98,6 +100,7 @@ interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B extends z.Zo
   readonly maxBodyBytes?: number;
   readonly response: R;
   readonly mediaType?: string;
+  readonly otherMediaTypes?: readonly string[];
   readonly cacheSeconds?: number;
   /** The first is the answer's, unless `statusOf` chooses. */
   readonly statuses?: readonly [number, ...number[]];
@@ -134,6 +137,7 @@ export function defineRoute<
     maxBodyBytes: spec.maxBodyBytes ?? MAX_BODY_BYTES,
     response: spec.response,
     mediaType: spec.mediaType ?? 'application/json',
+    otherMediaTypes: spec.otherMediaTypes ?? [],
     cacheSeconds: spec.cacheSeconds ?? null,
     statuses,
     unlimited: spec.unlimited ?? false,

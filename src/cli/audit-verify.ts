@@ -12,6 +12,7 @@ import { addSettings, flagsOf, readSettings } from '../settings.ts';
 import { collect } from './operator.ts';
 import { note, type Terminal, writeJson, writeLine } from './output.ts';
 import { Progress } from './progress.ts';
+import { verifyExport } from './verify-export.ts';
 import { withDatabase } from './with-database.ts';
 
 const { dataDir, databaseUrl } = SERVER_SETTINGS;
@@ -21,6 +22,7 @@ const READING = { maxConnections: 5, statementTimeoutMs: 3_600_000 };
 
 interface VerifyFlags {
   readonly bundle?: string;
+  readonly export?: string;
   readonly verifierKey?: string;
   readonly checkpoint: readonly string[];
   readonly json?: boolean;
@@ -42,6 +44,10 @@ export function verifyCommand(terminal: Terminal): Command {
     .description('check that the log is whole: every record, checkpoint and tile; or one bundle of evidence')
     .option('--bundle <FILE>', 'check what carnet audit prove wrote, and nothing else: no database is needed')
     .option(
+      '--export <FILE>',
+      'check what carnet audit export wrote, and nothing else: no database is needed',
+    )
+    .option(
       '--verifier-key <KEY>',
       'the key of the log, as you kept it; otherwise the one that is found is believed',
     )
@@ -50,7 +56,8 @@ export function verifyCommand(terminal: Terminal): Command {
     .addHelpText('after', HELP);
   addSettings(verify, SETTINGS);
   return verify.action(async (flags: VerifyFlags) => {
-    if (flags.bundle === undefined) await verifyDatabase(verify, flags, terminal);
+    if (flags.export !== undefined) await verifyExport(flags.export, flags, terminal);
+    else if (flags.bundle === undefined) await verifyDatabase(verify, flags, terminal);
     else await verifyBundle(flags.bundle, flags, terminal);
   });
 }

@@ -1,12 +1,13 @@
 import { Command } from 'commander';
 import { eventsCommand } from './audit-events.ts';
+import { exportCommand } from './audit-export.ts';
 import { proveCommand } from './audit-prove.ts';
 import { holdersCommand, searchCommand } from './audit-search.ts';
 import { showCommand } from './audit-show.ts';
 import { verifyCommand } from './audit-verify.ts';
 import { PROCESS_TERMINAL, type Terminal } from './output.ts';
 
-/** `carnet audit search|holders|show|events|prove|verify`. */
+/** `carnet audit search|holders|show|events|export|prove|verify`. */
 export function auditCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
   return new Command('audit')
     .description('every certificate that was ever issued, and who changed what')
@@ -14,6 +15,7 @@ export function auditCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
     .addCommand(holdersCommand(terminal))
     .addCommand(showCommand(terminal))
     .addCommand(eventsCommand(terminal))
+    .addCommand(exportCommand(terminal))
     .addCommand(proveCommand(terminal))
     .addCommand(verifyCommand(terminal));
 }

@@ -5,6 +5,8 @@ import { CarnetError, type ErrorCode } from '../errors.ts';
 import { printable } from './output.ts';
 
 const TIMEOUT_MS = 30_000;
+/** Of a long answer, between two parts of it. */
+const STREAM_IDLE_MS = 60_000;
 /** The server's own bound: fewest round trips. */
 const PAGE_SIZE = 1000;
 
@@ -55,6 +57,42 @@ export class Client {
       yield page.items;
       cursor = page.next_cursor;
     } while (cursor !== null);
+  }
+
+  /** Text that takes no token. */
+  async text(path: string): Promise<string> {
+    const response = await this.#fetch('GET', path, {});
+    if (!response.ok) throw this.#errorOf(response, await jsonOf(response));
+    return response.text();
+  }
+
+  /**
+   * An answer of any length, as it comes. Throws as `get` does, and `unavailable` for one that is cut off, or that
+   * nothing comes of for a while.
+   */
+  async *stream(path: string, query: Query, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    this.#token ??= await readToken(this.tokenFile);
+    const idle = new AbortController();
+    const timer = setTimeout(() => idle.abort(), STREAM_IDLE_MS);
+    try {
+      const response = await fetch(`${this.server}${path}?${new URLSearchParams(query)}`, {
+        headers: { authorization: `Bearer ${this.#token}` },
+        redirect: 'error',
+        signal: AbortSignal.any([signal, idle.signal]),
+      });
+      if (!response.ok) throw this.#errorOf(response, await jsonOf(response));
+      for await (const chunk of response.body ?? []) {
+        timer.refresh();
+        yield chunk;
+      }
+    } catch (error) {
+      if (error instanceof CarnetError) throw error;
+      if (idle.signal.aborted)
+        throw new CarnetError('timeout', `${this.server} sent nothing for ${STREAM_IDLE_MS / 1000} s`);
+      throw this.#unreachable(error);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** A request without a token, whose answer has one of the statuses. */

@@ -14,6 +14,7 @@ import { PostgresAuthorityStore } from '../db/authorities.ts';
 import { PostgresFleetStore } from '../db/consumers.ts';
 import { openDataDir } from '../db/data-dir.ts';
 import { PostgresEntryStore } from '../db/entries.ts';
+import { PostgresExportSource } from '../db/export-source.ts';
 import { PostgresIssuanceQuery } from '../db/issuance-query.ts';
 import { PostgresJoinTokenStore } from '../db/join-tokens.ts';
 import { Listener, type Topic } from '../db/listen.ts';
@@ -131,6 +132,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     issuances: new PostgresIssuanceQuery(database),
     operatorEvents: { search: (filter, page) => listEvents(database, page, filter) },
     auditLog,
+    exports: new PostgresExportSource(database),
     authorities: store,
     rotations: {
       pictures: () => store.transact(async (tx) => pictureOf(clock(), await readSituation(tx))),

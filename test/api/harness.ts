@@ -48,6 +48,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     joinTokens: new MemoryJoinTokens(),
     agents: new MemoryAgents(),
     auditLog: new MemoryLog(),
+    exports: { rows: async () => [] },
   };
   const time = { now: NOW };
   const clock = () => time.now;

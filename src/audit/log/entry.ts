@@ -77,11 +77,23 @@ export function decodeEntry(bytes: Uint8Array): Entry {
   if (kind === undefined) throw malformed();
   if (bytes[0] === ENTRY_FORMATS.digest && bytes.length === 34) return { kind, columns: null };
   if (bytes[0] !== ENTRY_FORMATS.record) throw malformed();
-  return { kind, columns: decodeRecord(Buffer.from(bytes.subarray(2)), ENTRY_COLUMNS[kind]) };
+  return { kind, columns: decodeRecord(kind, bytes.subarray(2)) };
+}
+
+/** The entry of a record (docs/AUDIT.md, byte by byte). */
+export function encodeEntry(kind: EntryKind, record: Uint8Array): Uint8Array {
+  const fits = record.length <= MAX_RECORD_BYTES;
+  const head = Uint8Array.of(ENTRY_FORMATS[fits ? 'record' : 'digest'], ENTRY_KINDS[kind]);
+  return Buffer.concat([head, fits ? record : hash('sha256', record, 'buffer')]);
+}
+
+/** The columns of a record, by name, each as PostgreSQL sends it in binary. Throws `invalid_argument`. */
+export function decodeRecord(kind: EntryKind, record: Uint8Array): ReadonlyMap<string, Uint8Array | null> {
+  return columnsOf(Buffer.from(record.buffer, record.byteOffset, record.length), ENTRY_COLUMNS[kind]);
 }
 
 /** record_send: the count of columns, and of each its type's OID, its length (-1 for null) and its bytes. */
-function decodeRecord(record: Buffer, names: readonly string[]): Map<string, Uint8Array | null> {
+function columnsOf(record: Buffer, names: readonly string[]): Map<string, Uint8Array | null> {
   const columns = new Map<string, Uint8Array | null>();
   if (record.length < 4 || record.readInt32BE(0) !== names.length) throw malformed();
   let at = 4;

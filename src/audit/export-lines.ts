@@ -1,0 +1,74 @@
+import type { ExportFormat } from './export-line.ts';
+
+const LINE_FEED = 0x0a;
+const QUOTE = 0x22;
+/** A line begins with its record's index: `{"leaf_index":7,` or `7,`. */
+const INDEX = /^(?:\{"leaf_index":)?(\d{1,15}),/;
+const INDEX_BYTES = 32;
+
+/** Cuts what comes in pieces after whole lines, and keeps count of them. In quotes, a CSV's line goes on. */
+export class ExportLines {
+  /** Records, without the header of a CSV. */
+  count = 0;
+  /** Of whole lines. */
+  bytes = 0;
+  /** Of the first and the last record in the log; null for none. */
+  firstIndex: number | null = null;
+  lastIndex: number | null = null;
+  readonly #quoted: boolean;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(format: ExportFormat) {
+    this.#quoted = format === 'csv';
+  }
+
+  /** The lines that are whole with this piece. */
+  push(piece: Uint8Array): Buffer[] {
+    const text = Buffer.concat([this.#rest, piece]);
+    const lines: Buffer[] = [];
+    let at = 0;
+    for (let end = this.#lineEnd(text, at); end !== -1; end = this.#lineEnd(text, at)) {
+      lines.push(text.subarray(at, end));
+      at = end;
+    }
+    this.#rest = Buffer.from(text.subarray(at));
+    for (const line of lines) this.#note(line);
+    return lines;
+  }
+
+  /** Whether something came after the last whole line. */
+  get isWhole(): boolean {
+    return this.#rest.length === 0;
+  }
+
+  /** Forgets what came after the last whole line: it comes again. */
+  dropRest(): void {
+    this.#rest = Buffer.alloc(0);
+  }
+
+  /** Behind the end of the line that begins at `start`, or -1. */
+  #lineEnd(text: Buffer, start: number): number {
+    for (let from = start; ; ) {
+      const end = text.indexOf(LINE_FEED, from);
+      if (end === -1) return -1;
+      if (!this.#quoted || isEven(text, start, end)) return end + 1;
+      from = end + 1;
+    }
+  }
+
+  #note(line: Buffer): void {
+    this.bytes += line.length;
+    const index = INDEX.exec(line.toString('latin1', 0, INDEX_BYTES))?.[1];
+    if (index === undefined) return;
+    this.count++;
+    this.firstIndex ??= Number(index);
+    this.lastIndex = Number(index);
+  }
+}
+
+/** Whether each quote that opens is closed (RFC 4180): within a field it is doubled. */
+function isEven(text: Buffer, start: number, end: number): boolean {
+  let quotes = 0;
+  for (let at = text.indexOf(QUOTE, start); at !== -1 && at < end; at = text.indexOf(QUOTE, at + 1)) quotes++;
+  return quotes % 2 === 0;
+}

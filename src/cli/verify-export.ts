@@ -1,0 +1,47 @@
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { type CheckedExport, checkExport } from '../audit/check-export.ts';
+import { parseManifest } from '../audit/export-manifest.ts';
+import { CarnetError } from '../errors.ts';
+import { manifestPath } from './export-file.ts';
+import { note, type Terminal, writeJson, writeLine } from './output.ts';
+
+/** Checks an export by its manifest, without a server. Throws `conflict` where it does not hold. */
+export async function verifyExport(
+  file: string,
+  { verifierKey, json }: { readonly verifierKey?: string; readonly json?: boolean },
+  terminal: Terminal,
+): Promise<void> {
+  const manifest = parseManifest(manifestPath(file), await readManifest(file));
+  const checked = await checkExport(createReadStream(file), manifest, {
+    pinnedKey: verifierKey?.trim() ?? null,
+  });
+  const { records, size, sha256 } = manifest;
+  if (json === true) writeJson(terminal, { ok: true, records, size, sha256, ...nameOf(checked) });
+  else writeLine(terminal, `${file} holds: ${records} records, ${saidOf(checked, size)}`);
+  if (verifierKey === undefined)
+    note(
+      terminal,
+      `verified by the key in the manifest, ${manifest.verifier_key}: compare it with the one you kept, or give --verifier-key`,
+    );
+}
+
+function nameOf({ byRecord, whole }: CheckedExport): { by_record: boolean; whole: boolean } {
+  return { by_record: byRecord, whole };
+}
+
+function saidOf({ byRecord, whole }: CheckedExport, size: number): string {
+  if (whole) return `all that the log's first ${size} entries are of, as its checkpoint signs`;
+  if (byRecord) return 'each what its own bytes in the log say, and its SHA-256';
+  return 'its SHA-256 is that of the manifest (with --full it would be checked against the log)';
+}
+
+async function readManifest(file: string): Promise<string> {
+  try {
+    return await readFile(manifestPath(file), 'utf8');
+  } catch (error) {
+    throw new CarnetError('not_found', `${manifestPath(file)} cannot be read: it is needed`, {
+      cause: error,
+    });
+  }
+}

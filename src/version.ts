@@ -1,0 +1,2 @@
+/** Carnet's own. */
+export const VERSION = '0.1.0';

@@ -1,0 +1,321 @@
+import { hash } from 'node:crypto';
+import { existsSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { exportText } from '../../src/audit/export.ts';
+import { encodeLogRecord } from '../../src/audit/log-record.ts';
+import { auditCommand } from '../../src/cli/audit.ts';
+import { PostgresExportSource } from '../../src/db/export-source.ts';
+import { insertIssuances } from '../../src/db/issuances.ts';
+import { PostgresLog } from '../../src/db/log.ts';
+import { readLogRecords } from '../../src/db/log-records.ts';
+import { insertEvents } from '../../src/db/operator-events.ts';
+import { call } from '../api/harness.ts';
+import { issuance, openDatabase } from '../db/fixtures.ts';
+import { event, recordRevocation, sequenceAll } from '../db/log-fixtures.ts';
+import { createDatabase } from '../support/database.ts';
+import { until } from '../support/until.ts';
+import { jsonLines, runCommand, startOperator } from './harness.ts';
+
+const created = await createDatabase();
+const database = openDatabase(created.url);
+/** More than one chunk, and more than one tile. */
+const SIZE = 1305;
+
+test.before(async () => {
+  await insertEvents(database, [event({ reason: '=cmd|calc' }), event({ subject: 'a,"b"\r\nc' })]);
+  await insertIssuances(
+    database,
+    Array.from({ length: 1300 }, (_, i) => issuance({ identity: `spiffe://carnet.local/ns/${i % 13}/web` })),
+  );
+  await recordRevocation(database);
+  await insertEvents(database, [event()]);
+  await insertIssuances(database, [
+    issuance({ profile: 'jwt-svid', certificate: Buffer.from('aGVhZA.Ym9keQ') }),
+  ]);
+  await sequenceAll(database, SIZE, 2000);
+});
+test.after.always(async () => {
+  await database.close();
+  await created.drop();
+});
+
+async function startExporter(t: ExecutionContext) {
+  const operator = await startOperator(t, {
+    exports: new PostgresExportSource(database),
+    auditLog: new PostgresLog(database),
+  });
+  const { env, dataDir } = operator;
+  const run = (...args: string[]) => runCommand(auditCommand, args, { env });
+  return { ...operator, run, file: (name: string): string => join(dataDir, name) };
+}
+
+for (const format of ['ndjson', 'csv'])
+  test.serial(
+    `everything is exported as ${format}, covered by a checkpoint, and verified to the last byte`,
+    async (t) => {
+      const { run, file } = await startExporter(t);
+      const all = file(`all.${format}`);
+      const { code, stderr, stdout } = await run(
+        'export',
+        '--output',
+        all,
+        '--format',
+        format,
+        '--full',
+        '--json',
+      );
+      t.is(code, 0, stderr);
+      const manifest = JSON.parse(stdout);
+      t.like(manifest, { size: SIZE, records: SIZE, first_index: 0, last_index: SIZE - 1 });
+      const bytes = readFileSync(all);
+      t.is(hash('sha256', bytes, 'hex'), manifest.sha256);
+      t.is(readFileSync(`${all}.sha256`, 'utf8'), `${manifest.sha256}  all.${format}\n`);
+      t.deepEqual(JSON.parse(readFileSync(`${all}.manifest.json`, 'utf8')), manifest);
+      t.false(existsSync(`${all}.partial`) || existsSync(`${all}.partial.json`));
+
+      const checked = await run('verify', '--export', all, '--verifier-key', manifest.verifier_key, '--json');
+      t.is(checked.code, 0, checked.stderr);
+      t.like(JSON.parse(checked.stdout), { ok: true, records: SIZE, whole: true });
+
+      const again = await run('export', '--output', file('again'), '--format', format, '--full');
+      t.is(again.code, 0, again.stderr);
+      t.deepEqual(readFileSync(file('again')), bytes);
+      const there = await run('export', '--output', all);
+      t.is(there.code, 1);
+      t.regex(there.stderr, /is there already/);
+    },
+  );
+
+test.serial(
+  'NDJSON has a line for each entry of the log, in its order, in the words of the REST interface',
+  async (t) => {
+    const { run, file, api } = await startExporter(t);
+    await run('export', '--output', file('all'), '--full');
+    const lines = jsonLines(readFileSync(file('all'), 'utf8'));
+    t.deepEqual(
+      lines.map(({ leaf_index }) => leaf_index),
+      Array.from({ length: SIZE }, (_, i) => i),
+    );
+    t.deepEqual([...new Set(lines.map(({ kind }) => kind))].sort(), [
+      'issuance',
+      'operator_event',
+      'revocation',
+    ]);
+    const { profile, certificate, token, evidence } = lines.at(-1);
+    t.deepEqual([profile, certificate, token], ['jwt-svid', null, 'aGVhZA.Ym9keQ']);
+    t.deepEqual(evidence, { uid: 1000, path: '/usr/bin/web' });
+    t.regex(lines[500].certificate, /^-----BEGIN CERTIFICATE-----\n/);
+    const plain = await call(api, 'GET', '/v1/export/issuances?from_index=500&to_index=501', {
+      as: 'auditor',
+    });
+    const { certificate: _c, token: _t, evidence: _e, record: _r, ...fields } = lines[500];
+    t.deepEqual(JSON.parse(plain.text), fields);
+    t.is(plain.headers.get('content-type'), 'application/x-ndjson');
+    t.is(plain.headers.get('carnet-log-size'), String(SIZE));
+  },
+);
+
+for (const [options, count] of [
+  [['--kind', 'issuances'], 1301],
+  [['--kind', 'revocations'], 1],
+  [['--kind', 'operator-events'], 3],
+  [['--identity', '/ns/5/web'], 100],
+  [['--identity-prefix', '/ns/1'], 400],
+  [['--kind', 'issuances', '--node', 'node-1', '--from', '24h'], 1301],
+  [['--to', '2020-01-01'], 0],
+  [['--node', 'nowhere', '--format', 'csv'], 0],
+] as const)
+  test.serial(
+    `${options.join(' ')} exports ${count} records, whose bytes are held to the log's`,
+    async (t) => {
+      const { run, file } = await startExporter(t);
+      const { code, stdout, stderr } = await run(
+        'export',
+        '--output',
+        file('x'),
+        ...options,
+        '--full',
+        '--json',
+      );
+      t.is(code, 0, stderr);
+      t.is(JSON.parse(stdout).records, count);
+      t.is((await run('verify', '--export', file('x'))).code, 0);
+    },
+  );
+
+for (const [what, change, expected] of [
+  ['a field', (text: string) => text.replace('/ns/3/web', '/ns/4/web'), /entry \d+ says something else/],
+  [
+    'a record',
+    (text: string) => text.replace('"record":"AAAAE', '"record":"AAABE'),
+    /entry \d+ says something/,
+  ],
+  ['a line taken out', (text: string) => text.replace(/^\{"leaf_index":700,.*\n/m, ''), /records: |bytes: /],
+  [
+    'a line moved',
+    (text: string) => text.replace(/^(\{"leaf_index":700,.*\n)(.*\n)/m, '$2$1'),
+    /entry 700 is out of/,
+  ],
+  ['a line end', (text: string) => text.slice(0, -1), /last line is not whole/],
+] as const)
+  test.serial(`an export in which somebody changed ${what} is refused`, async (t) => {
+    const { run, file } = await startExporter(t);
+    await run('export', '--output', file('all'), '--full');
+    const before = readFileSync(file('all'), 'utf8');
+    const after = change(before);
+    t.not(after, before);
+    writeFileSync(file('all'), after);
+    const { code, stderr } = await run('verify', '--export', file('all'));
+    t.is(code, 1);
+    t.regex(stderr, expected);
+  });
+
+test.serial(
+  'an export whose manifest was made to fit what somebody changed is not of the tree',
+  async (t) => {
+    const { run, file } = await startExporter(t);
+    await run('export', '--output', file('all'), '--full');
+    const path = `${file('all')}.manifest.json`;
+    const text = readFileSync(file('all'), 'utf8').replace(/^\{"leaf_index":700,.*\n/m, '');
+    const manifest = JSON.parse(readFileSync(path, 'utf8'));
+    const sha256 = hash('sha256', text, 'hex');
+    const forged = { ...manifest, records: manifest.records - 1, bytes: Buffer.byteLength(text), sha256 };
+    writeFileSync(file('all'), text);
+    writeFileSync(path, JSON.stringify(forged));
+    const { code, stderr } = await run('verify', '--export', file('all'));
+    t.is(code, 1);
+    t.regex(stderr, /not those of the tree that the checkpoint signs/);
+  },
+);
+
+for (const format of ['ndjson', 'csv'])
+  test.serial(`an export in ${format} goes on after any end, and gives the same bytes`, async (t) => {
+    const { run, file } = await startExporter(t);
+    const options = ['--format', format, '--full', '--from', '24h'];
+    await run('export', '--output', file('one'), ...options);
+    const whole = readFileSync(file('one'));
+    const manifest = JSON.parse(readFileSync(`${file('one')}.manifest.json`, 'utf8'));
+    for (const cut of [0, 40, 5000, whole.length - 3, whole.length]) {
+      const name = file(`cut-${cut}`);
+      writeFileSync(`${name}.partial`, whole);
+      truncateSync(`${name}.partial`, cut);
+      const asked = { kind: 'all', format, full: 'true', from: '24h' };
+      const { request, checkpoint, verifier_key } = manifest;
+      writeFileSync(`${name}.partial.json`, JSON.stringify({ asked, request, checkpoint, verifier_key }));
+      const other = await run('export', '--output', name, '--format', format);
+      t.is(other.code, 1);
+      t.regex(other.stderr, /begun with other options/);
+      const { code, stderr } = await run('export', '--output', name, ...options);
+      t.is(code, 0, stderr);
+      t.true(readFileSync(name).equals(whole), `after ${cut} bytes`);
+    }
+  });
+
+test.serial('a connection that is cut is gone on with, and one record comes once', async (t) => {
+  const { api, run, file, env } = await startExporter(t);
+  let cuts = 3;
+  const proxy = createServer(async (request, response) => {
+    const headers = request.headers as Record<string, string>;
+    const { status, body } = await fetch(api.url + request.url, { headers });
+    response.writeHead(status);
+    let sent = 0;
+    for await (const piece of body ?? []) {
+      sent += piece.length;
+      response.write(piece.subarray(0, piece.length - 7));
+      if (sent > 300_000 && cuts > 0) {
+        cuts--;
+        response.destroy();
+        return;
+      }
+      response.write(piece.subarray(piece.length - 7));
+    }
+    response.end();
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => proxy.close());
+  const server = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  await run('export', '--output', file('one'), '--full');
+  const { code, stderr } = await runCommand(
+    auditCommand,
+    ['export', '--output', file('two'), '--full', '--server', server],
+    { env },
+  );
+  t.is(code, 0, stderr);
+  t.is(cuts, 0);
+  t.true(readFileSync(file('two')).equals(readFileSync(file('one'))));
+});
+
+test.serial('a full disk is said, and what was written stays to go on with', async (t) => {
+  const { run, file } = await startExporter(t);
+  symlinkSync('/dev/full', `${file('all')}.partial`);
+  const { code, stderr } = await run('export', '--output', file('all'));
+  t.is(code, 1);
+  t.regex(stderr, /there is no room for .*: make some and repeat the command/);
+  t.true(existsSync(`${file('all')}.partial.json`));
+});
+
+test.serial('a row that is not what was logged is not exported', async (t) => {
+  const undone = new Error('undone');
+  const { run, file } = await startExporter(t);
+  t.is((await run('export', '--output', file('good'))).code, 0);
+  await t.throwsAsync(
+    database.transact(async (tx) => {
+      await tx.query('ALTER TABLE operator_event DISABLE TRIGGER append_only');
+      await tx.query("UPDATE operator_event SET reason = 'nothing' WHERE id = 2");
+      const source = new PostgresExportSource(tx);
+      const form = { format: 'ndjson', full: false } as const;
+      const lines = exportText(source, { kinds: ['operator_event'] }, form, { start: 0, end: SIZE });
+      await t.throwsAsync(lines.next(), { message: /operator_event of log entry 1 is not what was logged/ });
+      throw undone;
+    }),
+    { message: 'undone' },
+  );
+});
+
+test.serial('a request for what the log does not have, or no issuance has, is refused', async (t) => {
+  const { api } = await startExporter(t);
+  for (const [path, message] of [
+    [`all?size=${SIZE + 1}`, /the log has 1305 entries so far/],
+    ['all?from_index=7&to_index=6', /is behind the 6 entries/],
+    ['revocations?identity=/web', /only issuances have/],
+    ['nothing', /kind/],
+    ['all?format=xml', /format/],
+  ] as const) {
+    const { status, json } = await call(api, 'GET', `/v1/export/${path}`, { as: 'auditor' });
+    t.is(status, 400);
+    t.regex(json.detail, message);
+  }
+  t.is((await call(api, 'GET', '/v1/export/all', { as: 'none' })).status, 401);
+});
+
+test.serial('more exports at once than a server gives time for are told to come later', async (t) => {
+  const [begun, waiting] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let asked = 0;
+  const { api } = await startOperator(t, {
+    auditLog: new PostgresLog(database),
+    exports: {
+      rows: () => {
+        if (++asked === 4) begun.resolve();
+        return waiting.promise.then(() => []);
+      },
+    },
+  });
+  const running = Array.from({ length: 4 }, () => call(api, 'GET', '/v1/export/all'));
+  await begun.promise;
+  t.is((await call(api, 'GET', '/v1/export/all')).status, 503);
+  waiting.resolve();
+  for (const { status } of await Promise.all(running)) t.is(status, 200);
+  // What has ended counts no more, and a HEAD never did.
+  for (let i = 0; i < 5; i++) t.is((await call(api, 'HEAD', '/v1/export/all')).status, 200);
+  await until('there is room again', async () => (await call(api, 'GET', '/v1/export/all')).status === 200);
+});
+
+test.serial('a line is to the byte what is forwarded', async (t) => {
+  const { run, file } = await startExporter(t);
+  await run('export', '--output', file('all'));
+  const records = await readLogRecords(database, 0, SIZE);
+  t.is(readFileSync(file('all'), 'utf8'), records.map((record) => `${encodeLogRecord(record)}\n`).join(''));
+});
