@@ -1,9 +1,6 @@
 import { JWT_SVID } from '../ca/profile.ts';
 import { toHex } from '../x509/bytes.ts';
 import { encodePem } from '../x509/pem.ts';
-import { decodeRecord, type EntryKind, encodeEntry } from './log/entry.ts';
-import { type Hash, leafHash } from './log/merkle.ts';
-import { toAscii } from './log-record.ts';
 import {
   type ColumnValue,
   hexOf,
@@ -13,7 +10,10 @@ import {
   millisecondsOf,
   textOf,
   textsOf,
-} from './record-values.ts';
+} from './column-values.ts';
+import { decodeRecord, type EntryKind, encodeEntry } from './log/entry.ts';
+import { type Hash, leafHashOf } from './log/merkle.ts';
+import { toAscii } from './log-record.ts';
 
 export const EXPORT_FORMATS = ['ndjson', 'csv'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
@@ -64,8 +64,8 @@ const FIELDS = {
   revocation: {
     recorded_at: of('revoked_at', microsecondsOf),
     serial: of('serial', hexOf),
-    not_after: of('not_after', millisecondsOf),
     authority: of('authority_id', textOf),
+    not_after: of('not_after', millisecondsOf),
     reason_code: of('reason_code', textOf),
     reason: of('reason', textOf),
     actor: of('actor', textOf),
@@ -120,7 +120,8 @@ export function lineWriter(kinds: readonly EntryKind[], { format, full }: LineFo
       ...(full ? { record: bytes.toString('base64') } : {}),
     };
   };
-  if (format === 'ndjson') return { header: '', line: (logged) => `${toAscii(JSON.stringify(line(logged)))}\n` };
+  if (format === 'ndjson')
+    return { header: '', line: (logged) => `${toAscii(JSON.stringify(line(logged)))}\n` };
   return {
     header: csvLine(names),
     line: (logged) => {
@@ -135,7 +136,7 @@ export function readFullLine(line: string, format: ExportFormat): LoggedRecord |
   const { leaf_index: index, kind, record } = format === 'csv' ? readCsv(line) : readJson(line);
   if (!isIndex(index) || !isKind(kind) || typeof record !== 'string') return null;
   const bytes = Buffer.from(record, 'base64');
-  return { index, kind, record: bytes, leafHash: leafHash(encodeEntry(kind, bytes)) };
+  return { index, kind, record: bytes, leafHash: leafHashOf(encodeEntry(kind, bytes)) };
 }
 
 type Said = Partial<Record<'leaf_index' | 'kind' | 'record', unknown>>;

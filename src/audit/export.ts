@@ -2,7 +2,7 @@ import { CarnetError } from '../errors.ts';
 import { equalBytes } from '../x509/bytes.ts';
 import { type LineForm, type LoggedRecord, lineWriter } from './export-line.ts';
 import { ENTRY_KINDS, type EntryKind, encodeEntry } from './log/entry.ts';
-import { leafHash } from './log/merkle.ts';
+import { leafHashOf } from './log/merkle.ts';
 import type { LeafRange } from './log/subtree.ts';
 
 /** What can be exported, by the name that it has outside. */
@@ -87,7 +87,7 @@ async function* chunksOf(source: ExportSource, filter: ExportFilter, { start, en
 }
 
 function checked({ index, kind, leafHash: logged, record }: ExportedRow): LoggedRecord {
-  if (record === null || !equalBytes(leafHash(encodeEntry(kind, record)), logged))
+  if (record === null || !equalBytes(leafHashOf(encodeEntry(kind, record)), logged))
     throw new CarnetError(
       'internal',
       `the ${kind} of log entry ${index} is not what was logged: run carnet audit verify`,

@@ -21,6 +21,7 @@ const READS = [
   ['GET', '/v1/federation'],
   ['GET', '/v1/federation/b.test'],
   ['GET', '/v1/log'],
+  ['GET', '/v1/export/all'],
   ['GET', '/log/tile/entries/000.p/1'],
   ['GET', '/v1/session'],
 ] as const;

@@ -1,8 +1,8 @@
 import test from 'ava';
 import { type LoggedRecord, lineWriter, readFullLine } from '../../src/audit/export-line.ts';
-import { encodeEntry } from '../../src/audit/log/entry.ts';
-import { leafHash as hashOf } from '../../src/audit/log/merkle.ts';
 import { ExportLines } from '../../src/audit/export-lines.ts';
+import { encodeEntry } from '../../src/audit/log/entry.ts';
+import { leafHashOf } from '../../src/audit/log/merkle.ts';
 
 /** record_send of an operator event. */
 function eventRecord(fields: { subject?: string; reason?: string; after?: string | null } = {}): Buffer {
@@ -28,7 +28,12 @@ function eventRecord(fields: { subject?: string; reason?: string; after?: string
 }
 
 function loggedOf(index: number, record: Buffer): LoggedRecord {
-  return { index, kind: 'operator_event', record, leafHash: hashOf(encodeEntry('operator_event', record)) };
+  return {
+    index,
+    kind: 'operator_event',
+    record,
+    leafHash: leafHashOf(encodeEntry('operator_event', record)),
+  };
 }
 
 const leafHash = Buffer.alloc(32, 7);
@@ -66,8 +71,16 @@ for (const [what, reason, cell] of [
   test(`a CSV cell with ${what} is as RFC 4180 and a spreadsheet want it`, (t) => {
     const { header, line } = lineWriter(['operator_event'], { format: 'csv', full: false });
     t.is(header, `${HEADER}\r\n`);
-    const text = line({ index: 0, kind: 'operator_event', record: eventRecord({ reason, after: null }), leafHash });
-    t.is(text, `0,${HASH},operator_event,2000-01-01T00:00:00.000000Z,operator:eve,entry.create,web,,,${cell}\r\n`);
+    const text = line({
+      index: 0,
+      kind: 'operator_event',
+      record: eventRecord({ reason, after: null }),
+      leafHash,
+    });
+    t.is(
+      text,
+      `0,${HASH},operator_event,2000-01-01T00:00:00.000000Z,operator:eve,entry.create,web,,,${cell}\r\n`,
+    );
   });
 
 test('a CSV of all kinds has one header for them all', (t) => {
@@ -112,6 +125,11 @@ test('what is no full line is none', (t) => {
     '{"leaf_index":1,"kind":"x","record":"AA=="}\n',
   ])
     t.is(readFullLine(text, 'ndjson'), null, text);
-  for (const text of ['', `1,${HASH},issuance\r\n`, `1,${HASH},none,x,AA==\r\n`, `1,${HASH},issuance,x,AA==\n`])
+  for (const text of [
+    '',
+    `1,${HASH},issuance\r\n`,
+    `1,${HASH},none,x,AA==\r\n`,
+    `1,${HASH},issuance,x,AA==\n`,
+  ])
     t.is(readFullLine(text, 'csv'), null, text);
 });

@@ -80,13 +80,6 @@ export function decodeEntry(bytes: Uint8Array): Entry {
   return { kind, columns: decodeRecord(kind, bytes.subarray(2)) };
 }
 
-/** The entry of a record (docs/AUDIT.md, byte by byte). */
-export function encodeEntry(kind: EntryKind, record: Uint8Array): Uint8Array {
-  const fits = record.length <= MAX_RECORD_BYTES;
-  const head = Uint8Array.of(ENTRY_FORMATS[fits ? 'record' : 'digest'], ENTRY_KINDS[kind]);
-  return Buffer.concat([head, fits ? record : hash('sha256', record, 'buffer')]);
-}
-
 /** The columns of a record, by name, each as PostgreSQL sends it in binary. Throws `invalid_argument`. */
 export function decodeRecord(kind: EntryKind, record: Uint8Array): ReadonlyMap<string, Uint8Array | null> {
   return columnsOf(Buffer.from(record.buffer, record.byteOffset, record.length), ENTRY_COLUMNS[kind]);
