@@ -1,16 +1,17 @@
 import type { ComponentChildren, VNode } from 'preact';
 import { useEffect } from 'preact/hooks';
+import type { SessionBody } from '../../src/api/sessions.ts';
 import { html } from './html.ts';
 import { go, urlOf } from './location.ts';
 import { Mark } from './parts/mark.ts';
 import { Notice } from './parts/notice.ts';
 import { ThemeChoice } from './parts/theme-choice.ts';
 import { Time } from './parts/time.ts';
-import { type Session, signOut } from './rest/session.ts';
+import { signOut } from './rest/session.ts';
 import { ROUTES } from './routes.ts';
 
 interface FrameProps {
-  readonly session: Session;
+  readonly session: SessionBody;
   readonly path: string;
   readonly children: ComponentChildren;
 }
@@ -39,7 +40,7 @@ export function Frame({ session, path, children }: FrameProps): VNode {
   `;
 }
 
-function Account({ session }: { session: Session }): VNode {
+function Account({ session }: { session: SessionBody }): VNode {
   return html`
     <div class="account">
       <${ThemeChoice} />

@@ -1,23 +1,13 @@
 import { useEffect, useState } from 'preact/hooks';
+import type { SessionBody } from '../../../src/api/sessions.ts';
 import { get, onSignedOut, RestError, send, setCsrfToken } from './rest.ts';
-
-/** Who is signed in (`GET /v1/session`). */
-export interface Session {
-  readonly actor: string;
-  readonly role: string;
-  /** Null: never. */
-  readonly expires_at: string | null;
-  readonly csrf: string | null;
-  /** To be shown as long as the session lasts. */
-  readonly notice: string | null;
-}
 
 /** `unknown` until the server was asked; `failed` when it couldn't be. */
 export type SessionState =
   | { readonly kind: 'unknown' }
   | { readonly kind: 'signed-out'; readonly ended: boolean }
   | { readonly kind: 'failed'; readonly error: RestError }
-  | { readonly kind: 'signed-in'; readonly session: Session };
+  | { readonly kind: 'signed-in'; readonly session: SessionBody };
 
 let state: SessionState = { kind: 'unknown' };
 const listeners = new Set<(state: SessionState) => void>();
@@ -35,7 +25,7 @@ export function useSession(): SessionState {
 /** Asks the server who we are. */
 export async function loadSession(): Promise<void> {
   try {
-    signIn(await get<Session>('/v1/session'));
+    signIn(await get<SessionBody>('/v1/session'));
   } catch (error) {
     if (!(error instanceof RestError)) throw error;
     if (error.status !== 401) change({ kind: 'failed', error });
@@ -69,7 +59,7 @@ export function mayChange(state: SessionState): boolean {
   return state.kind === 'signed-in' && state.session.role !== 'auditor';
 }
 
-function signIn(session: Session): void {
+function signIn(session: SessionBody): void {
   setCsrfToken(session.csrf);
   change({ kind: 'signed-in', session });
 }
