@@ -3,7 +3,6 @@ import { useState } from 'preact/hooks';
 import type { IssuanceDetailsBody } from '../../../src/api/issuances.ts';
 import type { LogBody } from '../../../src/api/log.ts';
 import { html } from '../html.ts';
-import { Notice } from '../parts/notice.ts';
 import { checkIssuance, type Step } from '../proof/check-issuance.ts';
 import { useLive } from '../rest/live.ts';
 
@@ -43,10 +42,6 @@ function VerifyForm({
   served: string;
   verify: (event: SubmitEvent) => Promise<void>;
 }): VNode {
-  if (!isSecureContext)
-    return html`<${Notice} kind="warn" title="This browser verifies nothing on a plain connection.">
-      Open this page by HTTPS or on localhost, or take <code>carnet audit prove</code>.
-    <//>`;
   return html`
     <form onSubmit=${verify}>
       <p>Everything is computed in this browser, from the bytes that came with this record.</p>

@@ -4,15 +4,14 @@ import { html } from '../html.ts';
 
 const SAID_MS = 2500;
 
-/** Puts `text` on the clipboard. On a plain connection browsers have none: then there is no button. */
-export function Copy({ text, what }: { text: string; what: string }): VNode | null {
+/** Puts `text` on the clipboard, which browsers have where they have sessions: on HTTPS and on the machine itself. */
+export function Copy({ text, what }: { text: string; what: string }): VNode {
   const [said, setSaid] = useState('');
   useEffect(() => {
     if (said === '') return;
     const timer = setTimeout(() => setSaid(''), SAID_MS);
     return () => clearTimeout(timer);
   }, [said]);
-  if (!isSecureContext) return null;
   const copy = async (): Promise<void> => {
     const outcome = await navigator.clipboard.writeText(text).then(
       () => 'Copied',
