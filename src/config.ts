@@ -241,6 +241,13 @@ export const SERVER_SETTINGS = {
     publicUrlOf,
     null,
   ),
+  recordEvidenceReads: setting(
+    'record-evidence-reads',
+    null,
+    'put on record who reads evidence: each read is an operator event before it is answered',
+    booleanOf,
+    false,
+  ),
   webUrl: setting<string | null>(
     'web-url',
     'URL',

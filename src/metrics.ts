@@ -139,6 +139,10 @@ export function createMetrics() {
       ['witness', 'reason'],
     ),
     databaseUp: gauge('carnet_database_up', '1 while Postgres answers, 0 while nothing can be issued.'),
+    breakGlassRequests: counter(
+      'carnet_break_glass_requests_total',
+      'Requests with the role break-glass. Alert on any.',
+    ),
     httpRequests: counter('carnet_http_requests_total', 'HTTP requests, by route and status.', [
       'method',
       'route',

@@ -50,7 +50,7 @@ export function agentRoutes(agents: Pick<AgentStore, 'list' | 'ban' | 'unban'>):
       method: 'GET',
       path: '/v1/agents',
       name: 'listAgents',
-      access: 'auditor',
+      access: 'reader',
       summary: "List the other nodes' agents",
       description: 'By node. Those that run in a server are not among them.',
       query: z.strictObject(PAGE_QUERY),
@@ -64,7 +64,7 @@ export function agentRoutes(agents: Pick<AgentStore, 'list' | 'ban' | 'unban'>):
       method: 'POST',
       path: '/v1/agents/{node}/ban',
       name: 'banAgent',
-      access: 'admin',
+      access: 'operator',
       summary: 'Ban an agent',
       description:
         'At once, at every server: it obtains nothing more, and its node is not attested again. What its workloads ' +
@@ -79,7 +79,7 @@ export function agentRoutes(agents: Pick<AgentStore, 'list' | 'ban' | 'unban'>):
       method: 'POST',
       path: '/v1/agents/{node}/unban',
       name: 'unbanAgent',
-      access: 'admin',
+      access: 'operator',
       summary: "Lift an agent's ban",
       description: 'Its certificates count no more: it must be attested anew.',
       params: NodeParam,

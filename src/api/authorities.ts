@@ -47,7 +47,7 @@ export function authorityRoutes(authorities: AuthorityList): Route[] {
       method: 'GET',
       path: '/v1/authorities',
       name: 'listAuthorities',
-      access: 'auditor',
+      access: 'reader',
       summary: 'List the authorities',
       description: 'Every root and issuing CA, in the order in which they were made, with its state.',
       response: AuthorityList,

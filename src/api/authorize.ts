@@ -12,7 +12,7 @@ export function authorize({ actor, role, scopes }: Caller, route: Route): void {
       `${actor} has the role ${role}, and this needs ${roles.length === 1 ? '' : 'one of '}${roles.join(', ')}`,
     );
   const scope = scopeOf(route);
-  if (scopes !== null && !scopes.includes(scope))
+  if (scopes !== null && scope !== null && !scopes.includes(scope))
     throw new CarnetError(
       'permission_denied',
       `${actor} is limited to ${scopes.join(', ')}, and this needs ${scope}`,

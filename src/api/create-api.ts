@@ -4,7 +4,7 @@ import type { AgentStore } from '../agent/server/agent-store.ts';
 import type { JoinTokenStore } from '../agent/server/join-token-store.ts';
 import type { ExportSource } from '../audit/export.ts';
 import type { LogReader } from '../audit/log-store.ts';
-import type { OperatorEventQuery } from '../audit/operator-event.ts';
+import type { OperatorEvent, OperatorEventQuery } from '../audit/operator-event.ts';
 import type { IssuanceQuery } from '../audit/query.ts';
 import type { StoredJwtKey } from '../ca/jwt-key.ts';
 import type { Clock } from '../clock.ts';
@@ -15,6 +15,7 @@ import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { EntryStore } from '../policy/entry-store.ts';
+import { AccessRecord } from './access-record.ts';
 import { agentRoutes } from './agents.ts';
 import { Authenticator } from './authenticate.ts';
 import { type AuthorityList, authorityRoutes } from './authorities.ts';
@@ -75,6 +76,10 @@ export interface ApiDependencies {
   readonly log: Logger;
   /** Whether it listens on a loopback address (`isLoopback`): then it answers only to this machine's own names. */
   readonly loopback: boolean;
+  /** Resolves once it is committed. */
+  readonly recordEvent: (event: OperatorEvent) => Promise<void>;
+  /** Whether each read of evidence leaves an operator event. */
+  readonly recordEvidenceReads: boolean;
   /** Where browsers reach it; null for this machine's own addresses only. */
   readonly webUrl: string | null;
 }
@@ -95,7 +100,13 @@ export function createApi(dependencies: ApiDependencies): Koa {
     sessions: new SessionAuthenticator(dependencies.sessions, origin, clock),
     origin,
   };
-  const gate = new Gate(authenticators.tokens, authenticators.sessions, clock);
+  const record = new AccessRecord({
+    record: dependencies.recordEvent,
+    evidenceReads: dependencies.recordEvidenceReads,
+    log,
+    metrics,
+  });
+  const gate = new Gate({ ...authenticators, record, clock });
   const router = new Router();
   for (const route of apiRoutes(dependencies, authenticators))
     router.register(routerPath(route), [route.method], gate.serve(route));

@@ -88,7 +88,7 @@ export function entryRoutes(entries: EntryStore, trustDomain: TrustDomain): Rout
       method: 'GET',
       path: '/v1/entries',
       name: 'listEntries',
-      access: 'auditor',
+      access: 'reader',
       summary: 'List the registration entries',
       description: 'By ID.',
       query: z.strictObject(PAGE_QUERY),
@@ -102,7 +102,7 @@ export function entryRoutes(entries: EntryStore, trustDomain: TrustDomain): Rout
       method: 'POST',
       path: '/v1/entries',
       name: 'createEntry',
-      access: 'admin',
+      access: 'operator',
       summary: 'Create a registration entry',
       body: EntryInputBody,
       response: Entry,
@@ -114,7 +114,7 @@ export function entryRoutes(entries: EntryStore, trustDomain: TrustDomain): Rout
       method: 'POST',
       path: '/v1/entries:apply',
       name: 'applyEntries',
-      access: 'admin',
+      access: 'operator',
       summary: 'Create and update registration entries',
       description:
         'Brings entries to what the list says: creates and updates in one transaction, then with `prune` ' +
@@ -148,7 +148,7 @@ export function entryRoutes(entries: EntryStore, trustDomain: TrustDomain): Rout
       method: 'DELETE',
       path: '/v1/entries/{id}',
       name: 'deleteEntry',
-      access: 'admin',
+      access: 'operator',
       summary: 'Delete a registration entry',
       description:
         'What it granted is renewed no more; certificates already delivered stay valid until they end. ' +

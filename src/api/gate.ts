@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
+import type { AccessRecord } from './access-record.ts';
 import { type Authenticator, actorOf } from './authenticate.ts';
 import { authorize } from './authorize.ts';
 import { callerOf, RateLimit } from './rate-limit.ts';
@@ -26,16 +27,25 @@ const ANONYMOUS: Caller = {
   expiresAt: null,
 };
 
+export interface GateOptions {
+  readonly tokens: Authenticator;
+  readonly sessions: SessionAuthenticator;
+  readonly record: AccessRecord;
+  readonly clock: Clock;
+}
+
 /** What stands before every route: rate, token or session, role, scope, and the request's form. */
 export class Gate {
   readonly #authenticator: Authenticator;
   readonly #sessions: SessionAuthenticator;
+  readonly #record: AccessRecord;
   readonly #clock: Clock;
   readonly #addresses: RateLimit;
   readonly #callers: RateLimit;
 
-  constructor(authenticator: Authenticator, sessions: SessionAuthenticator, clock: Clock) {
-    this.#authenticator = authenticator;
+  constructor({ tokens, sessions, record, clock }: GateOptions) {
+    this.#authenticator = tokens;
+    this.#record = record;
     this.#sessions = sessions;
     this.#clock = clock;
     this.#addresses = new RateLimit(ADDRESS_RATE, clock);
@@ -50,6 +60,8 @@ export class Gate {
       if (rate !== null) limit(ctx, rate, callerOf(ctx.ip));
       const caller = await this.#admit(route, ctx);
       ctx.state.actor = caller.actor;
+      const visit = { caller, route, path: ctx.path, query: ctx.querystring };
+      await this.#record.begins(visit);
       const { status, body } = await route.answer({
         params: ctx.params,
         query: readQuery(ctx.querystring),
@@ -57,6 +69,10 @@ export class Gate {
         caller,
         headers: ctx.req.headers,
         reply: { append: (name, value) => ctx.append(name, value) },
+      });
+      await this.#record.answers(visit).catch((error: unknown) => {
+        if (body instanceof Streamed) body.stream.destroy();
+        throw error;
       });
       ctx.status = status;
       if (body instanceof Streamed) return sendStream(ctx, body);

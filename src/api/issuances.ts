@@ -114,7 +114,7 @@ export function issuanceRoutes(issuances: IssuanceQuery, log: LogReader, trustDo
       method: 'GET',
       path: '/v1/issuances',
       name: 'searchIssuances',
-      access: 'auditor',
+      access: 'reader',
       summary: 'Search the issued certificates',
       description: 'All given filters must fit, exactly. Newest first, by time of recording.',
       query: IssuanceQueryParameters,
@@ -129,6 +129,7 @@ export function issuanceRoutes(issuances: IssuanceQuery, log: LogReader, trustDo
       path: '/v1/issuances/{serial}',
       name: 'getIssuance',
       access: 'auditor',
+      evidence: true,
       summary: 'Show one issued certificate',
       description:
         'With the certificate, what attestation saw, the registration entry as it was, and what revoked it, and the proof that it is in the log.',

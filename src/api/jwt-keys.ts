@@ -29,7 +29,7 @@ export function jwtKeyRoutes(list: () => Promise<readonly StoredJwtKey[]>): Rout
       method: 'GET',
       path: '/v1/jwt-keys',
       name: 'listJwtKeys',
-      access: 'auditor',
+      access: 'reader',
       summary: 'List the keys that sign JWT-SVIDs',
       description: 'In the order in which they were made, with their states, the retired ones too.',
       response: JwtKeyList,

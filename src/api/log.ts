@@ -83,7 +83,7 @@ export function logRoutes(log: LogReader): Route[] {
       method: 'GET',
       path: '/v1/log',
       name: 'getLog',
-      access: 'auditor',
+      access: 'reader',
       summary: 'Show the state of the log',
       response: LogState,
       handle: async () => {
@@ -132,6 +132,7 @@ export function logRoutes(log: LogReader): Route[] {
       path: '/log/tile/entries/{tile}',
       name: 'getEntryBundle',
       access: 'auditor',
+      evidence: true,
       summary: 'Get a bundle of entries of the log',
       description: '`tile` goes over slashes: `x001/067`, `000.p/12` (C2SP tlog-tiles).',
       params: z.strictObject({ tile: z.string() }),

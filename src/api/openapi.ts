@@ -1,7 +1,9 @@
 import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
 import { HTTP_STATUS } from './problem.ts';
+import { rolesFor } from './role.ts';
 import { defineRoute, type Route } from './route.ts';
+import { scopeOf } from './scope.ts';
 
 const COMPONENTS = '#/components/schemas/';
 
@@ -86,12 +88,15 @@ function operation(
   const schema = reference(route.response, 'output');
   const types = [route.mediaType, ...route.otherMediaTypes];
   const content = Object.fromEntries(types.map((type) => [type, { schema }]));
+  const roles = rolesFor(route.access);
+  const scope = scopeOf(route);
   const responses = route.statuses.map((status) => [status, { description: STATUS_CODES[status], content }]);
   return {
     operationId: route.name,
     summary: route.summary,
     ...(route.description === '' ? {} : { description: route.description }),
-    security: route.access === 'public' ? [] : [{ token: [route.access] }, { session: [route.access] }],
+    security: route.access === 'public' ? [] : [{ token: roles }, { session: roles }],
+    ...(scope === null ? {} : { 'x-carnet-scope': scope }),
     parameters: [
       ...parameters('path', reference(route.params, 'input')),
       ...parameters('query', reference(route.query, 'input')),

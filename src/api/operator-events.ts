@@ -42,6 +42,7 @@ export function operatorEventRoutes(events: OperatorEventQuery): Route[] {
       path: '/v1/operator-events',
       name: 'searchOperatorEvents',
       access: 'auditor',
+      evidence: true,
       summary: 'Search what operators and schedules changed',
       description: 'All given filters must fit. Newest first, by time of recording.',
       query: OperatorEventParameters,

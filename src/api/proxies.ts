@@ -52,7 +52,7 @@ export function proxyRoutes(proxies: () => readonly ProxyView[]): Route[] {
       method: 'GET',
       path: '/v1/proxies',
       name: 'listProxies',
-      access: 'auditor',
+      access: 'reader',
       summary: 'List the connected proxies',
       description:
         'One item for each open stream, in the order in which they connected: what it was sent, what it ' +

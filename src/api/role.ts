@@ -13,8 +13,8 @@ export type Access = 'public' | 'reader' | 'operator' | 'auditor' | 'admin';
 const COVERED: Readonly<Record<Access, readonly Role[]>> = {
   public: ROLES,
   reader: ROLES,
-  operator: ['operator', 'admin', 'break-glass'],
-  auditor: ['auditor', 'admin', 'break-glass'],
+  operator: ['admin', 'operator', 'break-glass'],
+  auditor: ['admin', 'auditor', 'break-glass'],
   admin: ['admin', 'break-glass'],
 };
 

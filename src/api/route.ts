@@ -41,6 +41,8 @@ export interface Route {
   readonly unlimited: boolean;
   /** Of one address, besides the limit that all routes have together; null for none. */
   readonly rate: Rate | null;
+  /** Whether it tells what attestation saw, or what operators did: such reads can be made to leave an event. */
+  readonly evidence: boolean;
   /** Throws `invalid_argument` and whatever the operation throws. */
   readonly answer: (request: RawRequest) => Promise<{ status: number; body: unknown }>;
 }
@@ -107,6 +109,7 @@ interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B extends z.Zo
   readonly statusOf?: (response: z.input<R>) => number;
   readonly unlimited?: boolean;
   readonly rate?: Rate;
+  readonly evidence?: boolean;
   readonly handle: (
     request: Request<z.output<P>, z.output<Q>, z.output<B>>,
   ) => Promise<z.input<R>> | z.input<R>;
@@ -142,6 +145,7 @@ export function defineRoute<
     statuses,
     unlimited: spec.unlimited ?? false,
     rate: spec.rate ?? null,
+    evidence: spec.evidence ?? false,
     answer: async (raw) => {
       const response = await spec.handle({
         params: validate(params, raw.params, 'the path'),

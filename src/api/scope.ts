@@ -2,19 +2,24 @@ import { CarnetError } from '../errors.ts';
 import { type Role, rolesFor } from './role.ts';
 import type { Caller, Route } from './route.ts';
 
+/** Signing in and out, and who one is: whatever somebody is limited to. */
+const UNSCOPED = 'session';
+
 /**
  * What a token can be limited to: the first part of a route's path, and whether it reads or writes, as in
- * `entries:write`, which doesn't include `entries:read`. It follows from the route: none is without one.
+ * `entries:write`, which doesn't include `entries:read`. It follows from the route, so that none is left out; null
+ * where nobody can be limited.
  */
-export function scopeOf({ method, path }: Pick<Route, 'method' | 'path'>): string {
+export function scopeOf({ method, path, access }: Pick<Route, 'method' | 'path' | 'access'>): string | null {
   const group = /^(?:\/v1)?\/([\w-]+)/.exec(path)?.[1] ?? 'other';
+  if (access === 'public' || group === UNSCOPED) return null;
   return `${group}:${method === 'GET' ? 'read' : 'write'}`;
 }
 
 /** The scopes of what a role may, in order. */
 function scopesOf(role: Role, routes: readonly Route[]): string[] {
-  const open = routes.filter(({ access }) => access !== 'public' && rolesFor(access).includes(role));
-  return [...new Set(open.map(scopeOf))].sort();
+  const open = routes.filter(({ access }) => rolesFor(access).includes(role));
+  return [...new Set(open.flatMap((route) => scopeOf(route) ?? []))].sort();
 }
 
 /**

@@ -41,7 +41,7 @@ export function unrecordedRoutes(parts: UnrecordedParts): Route[] {
       method: 'GET',
       path: '/v1/proxies/unrecorded',
       name: 'listUnrecorded',
-      access: 'auditor',
+      access: 'reader',
       summary: 'List what proxies hold and the database does not know',
       description:
         'Certificates that are not on record, and trust bundles later than the last one: nothing, unless an older ' +

@@ -6,12 +6,22 @@ import { CarnetError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { formatAddress } from '../setting-values.ts';
 
-type HttpParts = Omit<Parameters<typeof createApi>[0], 'trustDomain' | 'log' | 'loopback' | 'webUrl'>;
+type HttpParts = Omit<
+  Parameters<typeof createApi>[0],
+  'trustDomain' | 'log' | 'loopback' | 'webUrl' | 'recordEvidenceReads'
+>;
 
 /** Serves the REST API on `--http-addr`. Throws `config_invalid` where that can't be had. */
 export async function listenHttp(config: ServerConfig, log: Logger, parts: HttpParts): Promise<HttpServer> {
-  const { trustDomain, httpAddr, webUrl } = config;
-  const app = createApi({ ...parts, trustDomain, log, loopback: isLoopback(httpAddr.host), webUrl });
+  const { trustDomain, httpAddr, webUrl, recordEvidenceReads } = config;
+  const app = createApi({
+    ...parts,
+    trustDomain,
+    log,
+    loopback: isLoopback(httpAddr.host),
+    webUrl,
+    recordEvidenceReads,
+  });
   try {
     return await serveHttp(app, httpAddr, log);
   } catch (error) {

@@ -20,7 +20,7 @@ import { PostgresJoinTokenStore } from '../db/join-tokens.ts';
 import { Listener, type Topic } from '../db/listen.ts';
 import { PostgresLog } from '../db/log.ts';
 import { migrate } from '../db/migrate.ts';
-import { listEvents } from '../db/operator-events.ts';
+import { insertEvents, listEvents } from '../db/operator-events.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
 import { freeServerNode, keepServerNode } from '../db/server-nodes.ts';
@@ -127,6 +127,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     entries,
     tokens,
     sessions: new PostgresSessionStore(database),
+    recordEvent: (event) => insertEvents(database, [event]),
     joinTokens,
     agents,
     issuances: new PostgresIssuanceQuery(database),

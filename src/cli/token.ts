@@ -3,13 +3,14 @@ import { Command, Option } from 'commander';
 import { ROLES } from '../api/role.ts';
 import type { CreatedTokenBody, TokenBody } from '../api/tokens.ts';
 import { CarnetError } from '../errors.ts';
-import { clientOf, type OperatorFlags, operatorCommand } from './operator.ts';
+import { clientOf, collect, type OperatorFlags, operatorCommand } from './operator.ts';
 import { note, PROCESS_TERMINAL, printable, Table, type Terminal, writeJson, writeLine } from './output.ts';
 import { shortTime } from './times.ts';
 
 interface CreateFlags extends OperatorFlags {
   readonly name: string;
   readonly role: string;
+  readonly scope?: readonly string[];
   readonly ttl?: string;
   readonly output?: string;
 }
@@ -28,8 +29,14 @@ function createCommand(terminal: Terminal): Command {
     .description('create a token, which is shown this once')
     .requiredOption('--name <NAME>', 'who or what will hold it: stands in the audit log')
     .addOption(
-      new Option('--role <ROLE>', 'auditor reads, admin also changes').choices(ROLES).makeOptionMandatory(),
+      new Option(
+        '--role <ROLE>',
+        'auditor reads all, operator runs the fleet, admin may all, break-glass too for an hour at most',
+      )
+        .choices(ROLES)
+        .makeOptionMandatory(),
     )
+    .option('--scope <SCOPE>', 'only this of what the role may, such as entries:write; repeatable', collect)
     .option('--ttl <DURATION>', 'how long it lasts (default: until it is revoked)')
     .option('--output <FILE>', 'write it to this new file, mode 0600, instead of stdout')
     .addHelpText(
@@ -38,8 +45,8 @@ function createCommand(terminal: Terminal): Command {
     )
     .action(async (flags: CreateFlags) => {
       const client = clientOf(flags, terminal);
-      const { name, role, ttl } = flags;
-      const body = { name, role, ...(ttl === undefined ? {} : { ttl }) };
+      const { name, role, ttl, scope: scopes } = flags;
+      const body = { name, role, ...(ttl === undefined ? {} : { ttl }), ...(scopes && { scopes }) };
       const create = () => client.post<CreatedTokenBody>('/v1/tokens', body);
       if (flags.output === undefined) writeCreated(terminal, await create(), flags.json === true);
       else await createInto(flags.output, create, terminal, flags.json === true);
@@ -51,7 +58,16 @@ function listCommand(terminal: Terminal): Command {
     .description('list the tokens, without their secrets')
     .addHelpText('after', '\nExample:\n  $ carnet token list')
     .action(async (flags: OperatorFlags) => {
-      const table = new Table(terminal, ['ID', 'NAME', 'ROLE', 'STATE', 'CREATED', 'EXPIRES']);
+      const table = new Table(terminal, [
+        'ID',
+        'NAME',
+        'ROLE',
+        'STATE',
+        'CREATED',
+        'EXPIRES',
+        'LAST USED',
+        'SCOPES',
+      ]);
       for await (const tokens of clientOf(flags, terminal).pages<TokenBody>('/v1/tokens'))
         if (flags.json === true) for (const token of tokens) writeJson(terminal, token);
         else table.write(tokens.map((token) => tokenRow(token, terminal.clock())));
@@ -117,6 +133,8 @@ function tokenRow(token: TokenBody, now: number): string[] {
     stateOf(token, now),
     shortTime(token.created_at),
     token.expires_at === null ? '-' : shortTime(token.expires_at),
+    token.last_used_at === null ? 'never' : shortTime(token.last_used_at),
+    token.scopes === null ? '-' : token.scopes.join(','),
   ];
 }
 

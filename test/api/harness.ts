@@ -9,6 +9,7 @@ import { serveHttp } from '../../src/api/http-server.ts';
 import type { Role } from '../../src/api/role.ts';
 import type { TokenStore } from '../../src/api/token.ts';
 import { createTokenText, hashToken } from '../../src/api/token-text.ts';
+import type { OperatorEvent } from '../../src/audit/operator-event.ts';
 import type { IssuanceDetail } from '../../src/audit/query.ts';
 import type { StoredAuthority } from '../../src/ca/authority-store.ts';
 import { Proxies } from '../../src/delivery/proxies.ts';
@@ -33,7 +34,16 @@ export const NOW = Date.parse('2026-03-10T12:00:00Z');
 export const TRUST_DOMAIN = parseTrustDomain('carnet.local');
 
 export type Api = Awaited<ReturnType<typeof startApi>>;
-export type Bearer = 'none' | 'auditor' | 'admin' | 'revoked' | 'expired' | 'unknown' | 'malformed';
+export type Bearer =
+  | 'none'
+  | 'auditor'
+  | 'operator'
+  | 'admin'
+  | 'break-glass'
+  | 'revoked'
+  | 'expired'
+  | 'unknown'
+  | 'malformed';
 
 /** The whole API over real HTTP, with our own interfaces in memory behind it. Ends with the test. */
 export async function startApi(t: ExecutionContext, overrides: Partial<ApiDependencies> = {}) {
@@ -57,6 +67,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
   const metrics = createMetrics();
   const readiness: { now: Readiness } = { now: { ready: true, checks: [] } };
   const logged: string[] = [];
+  const events: OperatorEvent[] = [];
   const log = createLogger(
     'trace',
     new Writable({
@@ -114,6 +125,11 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     log,
     loopback: true,
     webUrl: null,
+    recordEvent: async (event) => {
+      outage.check();
+      events.push(event);
+    },
+    recordEvidenceReads: false,
     ...overrides,
   });
   const server = await serveHttp(app, { host: '127.0.0.1', port: 0 }, log);
@@ -128,6 +144,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     readiness,
     metrics,
     logged,
+    events,
     bearers: tokens,
   };
 }
@@ -147,6 +164,8 @@ async function bearers(tokens: TokenStore): Promise<Record<Bearer, string | null
   return {
     none: null,
     auditor: (await make('eve', 'auditor', null)).text,
+    operator: (await make('olga', 'operator', null)).text,
+    'break-glass': (await make('glass', 'break-glass', new Date(NOW + 3600_000))).text,
     admin: (await make('root', 'admin', new Date(NOW + 3600_000))).text,
     revoked: revoked.text,
     expired: (await make('expired', 'admin', new Date(NOW))).text,

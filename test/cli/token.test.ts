@@ -47,5 +47,19 @@ test('token revoke ends a token; list tells its state', async (t) => {
   const list = await runCommand(tokenCommand, ['list'], { env });
   t.regex(list.stdout, /eve +auditor +revoked/);
   t.regex(list.stdout, /expired +admin +expired/);
-  t.regex(list.stdout, /root +admin +usable/);
+  t.regex(list.stdout, /root +admin +usable .* 2026-03-10 12:00:00Z +-$/m);
+});
+
+test('token create limits a token to scopes; list tells them', async (t) => {
+  const { env } = await startOperator(t);
+  const create = (...scopes: readonly string[]) =>
+    runCommand(
+      tokenCommand,
+      ['create', '--name', 'ci', '--role', 'operator', ...scopes.flatMap((scope) => ['--scope', scope])],
+      { env },
+    );
+  t.regex((await create('tokens:write')).stderr, /is nothing that operator may/);
+  t.is((await create('entries:read', 'entries:write')).code, 0);
+  const list = await runCommand(tokenCommand, ['list'], { env });
+  t.regex(list.stdout, /ci +operator +usable .* never +entries:read,entries:write$/m);
 });
