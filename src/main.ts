@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { exitCodeOf, reportError } from './cli/exit.ts';
 import { VERSION } from './version.ts';
+import { CarnetError } from './errors.ts';
 
 /** Each command, loaded when it is asked for: an agent has no room for what a server is made of. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -41,6 +42,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 try {
+  refuseUnverifiedTls();
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) reportError(error);
@@ -56,4 +58,13 @@ function asked(name: string): Promise<Command>[] {
 /** Those of {@link program}, by all commands under it: one that is added does not take them over by itself. */
 function inheritSettings(command: Command): void {
   for (const child of command.commands) inheritSettings(child.copyInheritedSettings(command));
+}
+
+/** Node would verify nobody's certificate by it, and say so in one line on stderr. */
+function refuseUnverifiedTls(): void {
+  if (process.env.NODE_TLS_REJECT_UNAUTHORIZED === '0')
+    throw new CarnetError(
+      'config_invalid',
+      'NODE_TLS_REJECT_UNAUTHORIZED=0 would have every certificate accepted: unset it',
+    );
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import test from 'ava';
 import pg from 'pg';
-import { type CarnetProcess, directoryOf, spawnCarnet, startCarnet } from '../support/carnet.ts';
+import { type CarnetProcess, directoryOf, runCarnet, spawnCarnet, startCarnet } from '../support/carnet.ts';
 import { processesOf } from '../support/leftovers.ts';
 import { until } from '../support/until.ts';
 import { venvProgram } from '../support/venv.ts';
@@ -152,6 +152,14 @@ for (const sides of [
       t.is(envoy.status, 0, envoy.stderr);
     }
   });
+
+test.serial('nothing runs where Node was told to accept any certificate', async (t) => {
+  const { code, stdout, stderr } = await runCarnet(['db', 'url', '--data-dir', carnet.dataDir], {
+    env: { NODE_TLS_REJECT_UNAUTHORIZED: '0' },
+  });
+  t.deepEqual([code, stdout], [2, '']);
+  t.regex(stderr, /NODE_TLS_REJECT_UNAUTHORIZED=0 .*: unset it/);
+});
 
 test.serial('db url is what a client of PostgreSQL takes', async (t) => {
   const { stdout } = await carnet.cli('db', 'url');
