@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { exitCodeOf, reportError } from './cli/exit.ts';
-import { VERSION } from './version.ts';
 import { CarnetError } from './errors.ts';
+import { VERSION } from './version.ts';
 
 /** Each command, loaded when it is asked for: an agent has no room for what a server is made of. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
