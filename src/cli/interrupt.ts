@@ -1,3 +1,4 @@
+import { CarnetError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 
 /** From Ctrl-C on. Longer than all the parts together may take to stop. */
@@ -34,4 +35,26 @@ export async function runUntilInterrupted(
   }
   await interrupted;
   await running.close();
+}
+
+/**
+ * What `work` comes to, unless Ctrl-C or SIGTERM comes first: then throws `shutting_down`, at once, and `work` ends with
+ * whatever it stands on, which the caller closes. A second one ends the process.
+ */
+export async function unlessInterrupted<T>(work: () => Promise<T>): Promise<T> {
+  const { promise: interrupted, reject } = Promise.withResolvers<never>();
+  const interrupt = (): void => {
+    process.once('SIGINT', end).once('SIGTERM', end);
+    reject(new CarnetError('shutting_down', 'interrupted: nothing was shown, and nothing is kept of it'));
+  };
+  const end = (): never => process.exit(1);
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const working = work();
+  // Once it is interrupted, nobody waits for how it fails.
+  working.catch(() => undefined);
+  try {
+    return await Promise.race([working, interrupted]);
+  } finally {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+  }
 }

@@ -52,7 +52,7 @@ export async function verifyAfter(
   let result: Verified | undefined;
   await database
     .transact(async (tx) => {
-      await disableTriggers(tx);
+      await switchTriggers(tx, 'DISABLE');
       for (const statement of statements) await tx.query(statement);
       const source = new PostgresLogSource(tx);
       result = await verifyLog({
@@ -72,9 +72,10 @@ export async function verifyAfter(
   return result;
 }
 
-async function disableTriggers(tx: Queryable): Promise<void> {
+/** Those that keep history as it was. */
+export async function switchTriggers(tx: Queryable, to: 'DISABLE' | 'ENABLE'): Promise<void> {
   const tables = await tx.query<{ name: string }>(
     `SELECT DISTINCT tgrelid::regclass::text AS name FROM pg_trigger WHERE tgname = 'append_only'`,
   );
-  for (const { name } of tables) await tx.query(`ALTER TABLE ${name} DISABLE TRIGGER append_only`);
+  for (const { name } of tables) await tx.query(`ALTER TABLE ${name} ${to} TRIGGER append_only`);
 }

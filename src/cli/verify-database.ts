@@ -1,0 +1,134 @@
+import { formatVerifierKey, type NoteKey, parseVerifierKey } from '../audit/log/note.ts';
+import { verifierOf } from '../audit/log-key.ts';
+import { type Verified, verifyLog } from '../audit/verify-log.ts';
+import { PostgresLog } from '../db/log.ts';
+import { PostgresLogSource } from '../db/log-source.ts';
+import { CarnetError } from '../errors.ts';
+import { unlessInterrupted } from './interrupt.ts';
+import { note, type Terminal, writeJson, writeLine } from './output.ts';
+import { Progress } from './progress.ts';
+import { readGiven } from './read-given.ts';
+import { type KeptState, readState, writeState } from './verified-state.ts';
+import { type DatabaseSettings, withDatabase } from './with-database.ts';
+
+/** Some ranges are read at once, each kind of row on a connection of its own. */
+const READING = { maxConnections: 6, statementTimeoutMs: 3_600_000 };
+
+export interface VerifyDatabaseFlags {
+  readonly verifierKey?: string;
+  readonly checkpoint: readonly string[];
+  readonly state?: string;
+  readonly full?: boolean;
+  readonly json?: boolean;
+}
+
+interface Run extends Verified {
+  readonly key: NoteKey;
+  readonly waitingSince: Date | null;
+}
+
+/** Verifies the log of a database, all or what came since the state that was kept. Throws `conflict` where it does not hold. */
+export async function verifyDatabase(
+  settings: DatabaseSettings,
+  flags: VerifyDatabaseFlags,
+  terminal: Terminal,
+): Promise<void> {
+  const state = flags.state === undefined ? null : await readState(flags.state);
+  const pinned = pinnedKey(flags, state);
+  const kept = await Promise.all(flags.checkpoint.map(readGiven));
+  // Also where all is verified again, it must be the log that it was.
+  if (state !== null) kept.push(state.checkpoint);
+  const since = flags.full === true ? null : state;
+  const begun = performance.now();
+  const run = await verify(settings, terminal, { pinned, kept, since });
+  report(run, since, flags, terminal, (performance.now() - begun) / 1000);
+  const { key, head, last } = run;
+  if (flags.state !== undefined && head !== null && last !== null)
+    await writeState(flags.state, {
+      key,
+      checkpoint: head.note,
+      last,
+      verifiedAt: new Date(terminal.clock()).toISOString(),
+    });
+  if (pinned === null) noteKey(terminal, formatVerifierKey(key));
+}
+
+function verify(
+  settings: DatabaseSettings,
+  terminal: Terminal,
+  options: { pinned: NoteKey | null; kept: readonly string[]; since: KeptState | null },
+): Promise<Run> {
+  const progress = new Progress(terminal, 'entries');
+  const { pinned, ...rest } = options;
+  const work = withDatabase(
+    settings,
+    (database) =>
+      unlessInterrupted(async () => {
+        const log = new PostgresLog(database);
+        const stored = await log.key();
+        if (stored === null)
+          throw new CarnetError('not_found', 'the log has not begun: no server ran on this database yet');
+        const key = pinned ?? verifierOf(stored);
+        const onProgress = (done: number, size: number): void => progress.show(done, size);
+        const source = new PostgresLogSource(database);
+        const verified = await verifyLog({ source, key, onProgress, ...rest });
+        return { key, ...verified, waitingSince: await log.waitingSince() };
+      }),
+    READING,
+  );
+  return work.finally(() => progress.end());
+}
+
+/** A database that was made anew has another key: only one that was kept elsewhere shows it. */
+function pinnedKey(
+  { verifierKey, state: file }: VerifyDatabaseFlags,
+  state: KeptState | null,
+): NoteKey | null {
+  const given = verifierKey === undefined ? null : parseVerifierKey(verifierKey.trim());
+  if (given !== null && state !== null && formatVerifierKey(given) !== formatVerifierKey(state.key))
+    throw new CarnetError(
+      'conflict',
+      `${file} is of the log of ${formatVerifierKey(state.key)}, not of the key that was given`,
+    );
+  return given ?? state?.key ?? null;
+}
+
+function report(
+  { head, checkpoints, fault, waitingSince }: Run,
+  since: KeptState | null,
+  { json }: VerifyDatabaseFlags,
+  terminal: Terminal,
+  seconds: number,
+): void {
+  const [size, before] = [head?.size ?? 0, since?.tree.size ?? 0];
+  if (json === true)
+    writeJson(terminal, {
+      ok: fault === null,
+      size,
+      verified_before: before,
+      checkpoints,
+      waiting_since: waitingSince?.toISOString() ?? null,
+      fault,
+    });
+  if (fault !== null) throw new CarnetError('conflict', `the log does not hold: ${fault}`);
+  if (json === true) return;
+  const took = `(${seconds.toFixed(1)} s)`;
+  if (since === null) writeLine(terminal, `${size} entries and ${checkpoints} checkpoints hold ${took}`);
+  else
+    writeLine(
+      terminal,
+      `${size - before} new entries and ${checkpoints} new checkpoints hold, on top of the ${before} entries that were verified by ${since.verifiedAt} and were not read again ${took}`,
+    );
+  if (waitingSince !== null)
+    note(
+      terminal,
+      `what was recorded at ${waitingSince.toISOString()} waits for the log, and with it all that came later`,
+    );
+}
+
+export function noteKey(terminal: Terminal, key: string): void {
+  note(
+    terminal,
+    `verified by the key that was found, ${key}: compare it with the one you kept, or give --verifier-key`,
+  );
+}
