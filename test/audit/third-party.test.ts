@@ -17,7 +17,7 @@ const ENTRIES = Number(process.env.CARNET_TEST_LOG_ENTRIES ?? 20_000);
 const CHECKPOINTS = 50;
 const INCLUSIONS = 1000;
 
-test('golang.org/x/mod/sumdb finds every entry, tile, checkpoint and proof of a log over HTTP as they must be', async (t) => {
+test("golang.org/x/mod/sumdb and tessera's fsck find every entry, tile, checkpoint and proof of a log over HTTP as they must be", async (t) => {
   if (!hasGo()) {
     t.log('left out: there is no Go on this machine');
     return t.pass();
@@ -54,6 +54,8 @@ test('golang.org/x/mod/sumdb finds every entry, tile, checkpoint and proof of a 
   const done = JSON.parse(stdout);
   t.like(done, { size: ENTRIES, entries: ENTRIES, checkpoints: CHECKPOINTS, inclusions: INCLUSIONS });
   t.true(done.tiles >= ENTRIES / 256);
+  // The checkpoint, and of each 256 entries a bundle and a tile.
+  t.true(done.fsck.resources > (2 * ENTRIES) / 256);
   t.log(stdout.trim());
 
   // It would have noticed.

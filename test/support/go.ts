@@ -11,16 +11,16 @@ export function hasGo(): boolean {
   return spawnSync('go', ['version'], { stdio: 'ignore' }).status === 0;
 }
 
-/** Builds the Go program in a directory, by its go.sum, and returns the executable's path. */
-export function buildGo(directory: string, name: string): string {
+/** Builds a Go program of a directory's module, by its go.sum: its own or one it depends on. Returns the executable's path. */
+export function buildGo(directory: string, name: string, program = '.'): string {
   mkdirSync(CACHE, { recursive: true });
   const executable = join(CACHE, name);
-  const { status, error, stderr } = spawnSync('go', ['build', '-mod=readonly', '-o', executable, '.'], {
+  const { status, error, stderr } = spawnSync('go', ['build', '-mod=readonly', '-o', executable, program], {
     cwd: directory,
     stdio: ['ignore', 'ignore', 'pipe'],
     encoding: 'utf8',
     timeout: BUILD_TIMEOUT_MS,
   });
-  if (status !== 0) throw new Error(`${directory} does not build: ${error?.message ?? stderr.slice(-2000)}`);
+  if (status !== 0) throw new Error(`${program} in ${directory} does not build: ${error?.message ?? stderr.slice(-2000)}`);
   return executable;
 }

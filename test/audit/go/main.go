@@ -1,5 +1,6 @@
 // Checks a log over HTTP with golang.org/x/mod/sumdb/tlog and note, which know nothing of Carnet: all of its entries
-// and tiles, consistency between checkpoints that were kept, and inclusion of random entries.
+// and tiles, consistency between checkpoints that were kept, and inclusion of random entries; and all of it once more
+// with the fsck of transparency-dev/tessera.
 //
 //	audit URL TOKEN-FILE INCLUSIONS < CHECKPOINTS
 //
@@ -31,6 +32,8 @@ type result struct {
 	Tiles       int   `json:"tiles"`
 	Checkpoints int   `json:"checkpoints"`
 	Inclusions  int   `json:"inclusions"`
+	// By tessera.
+	Fsck *checked `json:"fsck"`
 }
 
 type log struct {
@@ -85,7 +88,8 @@ func run(url, tokenFile, inclusions string) (*result, error) {
 		}
 	}
 	done.Tiles = len(l.tiles)
-	return done, nil
+	done.Fsck, err = l.fsck(verifier)
+	return done, err
 }
 
 func openCheckpoint(text string, verifier note.Verifier) (tlog.Tree, error) {
