@@ -39,6 +39,8 @@ export class Witnesses implements AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #ended: Promise<void>;
   readonly #underWay = new Map<string, Promise<void>>();
+  /** Those that were asked already: of what the database has of them the first answer tells whether it was set back. */
+  readonly #asked = new Set<string>();
   readonly #failing = new Map<string, { readonly failures: number; readonly until: number }>();
 
   constructor(options: WitnessesOptions) {
@@ -69,12 +71,13 @@ export class Witnesses implements AsyncDisposable {
     onRound(states, head);
     for (const state of states) {
       const isDue = now() >= (this.#failing.get(state.id)?.until ?? 0);
-      const isBehind = state.size < head.size || state.problem !== null;
-      if (isDue && isBehind && !this.#underWay.has(state.id)) this.#start(state, head);
+      const isToSay = state.size < head.size || state.problem !== null || !this.#asked.has(state.id);
+      if (isDue && isToSay && !this.#underWay.has(state.id)) this.#start(state, head);
     }
   }
 
   #start(state: WitnessState, head: SignedTree): void {
+    this.#asked.add(state.id);
     const turn = this.#turn(state, head)
       .catch((error: unknown) => this.#options.onFailed(error))
       .finally(() => this.#underWay.delete(state.id));
