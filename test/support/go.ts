@@ -21,6 +21,7 @@ export function buildGo(directory: string, name: string, program = '.'): string 
     encoding: 'utf8',
     timeout: BUILD_TIMEOUT_MS,
   });
-  if (status !== 0) throw new Error(`${program} in ${directory} does not build: ${error?.message ?? stderr.slice(-2000)}`);
+  if (status !== 0)
+    throw new Error(`${program} in ${directory} does not build: ${error?.message ?? stderr.slice(-2000)}`);
   return executable;
 }
