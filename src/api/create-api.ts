@@ -15,6 +15,7 @@ import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { EntryStore } from '../policy/entry-store.ts';
+import type { FleetSummary } from '../rotation/fleet-summary.ts';
 import { AccessRecord } from './access-record.ts';
 import { agentRoutes } from './agents.ts';
 import { Authenticator } from './authenticate.ts';
@@ -23,6 +24,7 @@ import { bundleRoutes } from './bundle.ts';
 import { entryRoutes } from './entries.ts';
 import { exportRoutes } from './export.ts';
 import { type FederationControl, federationRoutes } from './federation.ts';
+import { fleetRoutes } from './fleet.ts';
 import { Gate } from './gate.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import { issuanceRoutes } from './issuances.ts';
@@ -66,6 +68,7 @@ export interface ApiDependencies {
   readonly upstream: Upstream;
   readonly federation: FederationControl;
   readonly proxies: () => readonly ProxyView[];
+  readonly fleet: () => Promise<FleetSummary>;
   readonly bundle: () => TrustBundle | undefined;
   readonly jwtKeys: () => Promise<readonly StoredJwtKey[]>;
   /** Of JWT-SVIDs; null for none. */
@@ -141,6 +144,7 @@ export function apiRoutes(dependencies: ApiDependencies, authenticators: Authent
     ...agentRoutes(dependencies.agents),
     ...federationRoutes(dependencies.federation, clock),
     ...proxyRoutes(dependencies.proxies),
+    ...fleetRoutes(dependencies.fleet),
     ...unrecordedRoutes(dependencies),
     ...bundleRoutes(dependencies.bundle),
     ...jwtKeyRoutes(dependencies.jwtKeys),

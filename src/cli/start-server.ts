@@ -15,6 +15,7 @@ import { PostgresFleetStore } from '../db/consumers.ts';
 import { openDataDir } from '../db/data-dir.ts';
 import { PostgresEntryStore } from '../db/entries.ts';
 import { PostgresExportSource } from '../db/export-source.ts';
+import { summarizeFleet } from '../db/fleet-summary.ts';
 import { PostgresIssuanceQuery } from '../db/issuance-query.ts';
 import { PostgresJoinTokenStore } from '../db/join-tokens.ts';
 import { Listener, type Topic } from '../db/listen.ts';
@@ -151,6 +152,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       crl: (authorityId) => findCrl(database, authorityId),
     },
     federation: federation.control,
+    fleet: () => summarizeFleet(database),
     proxies: () => deliveries().flatMap(({ proxies }) => proxies.list()),
     bundle: () => (authorities.list().length === 0 ? undefined : authorities.bundle()),
     jwtKeys: () => store.jwtKeys(),

@@ -106,6 +106,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
       requestStep: async () => undefined,
     },
     federation: new MemoryFederations(TRUST_DOMAIN),
+    fleet: async () => ({ bundleSequence: 3, connected: 5, away: 1, behind: 2, refusing: 1 }),
     proxies: () => proxies.list(),
     bundle: () => ({
       trustDomain: TRUST_DOMAIN,

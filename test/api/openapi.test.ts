@@ -57,6 +57,7 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['GET', '/v1/operator-events', '/v1/operator-events', undefined, 200],
     ['GET', '/v1/authorities', '/v1/authorities', undefined, 200],
     ['GET', '/v1/proxies', '/v1/proxies', undefined, 200],
+    ['GET', '/v1/fleet', '/v1/fleet', undefined, 200],
     ['GET', '/v1/proxies/unrecorded', '/v1/proxies/unrecorded', undefined, 200],
     ['GET', '/v1/bundle', '/v1/bundle', undefined, 200],
     ['GET', '/v1/bundle.pem', '/v1/bundle.pem', undefined, 200],

@@ -7,6 +7,7 @@ import {
   PostgresFleetStore,
   pruneConsumers,
 } from '../../src/db/consumers.ts';
+import { summarizeFleet } from '../../src/db/fleet-summary.ts';
 import { insertIssuances } from '../../src/db/issuances.ts';
 import type { ConsumerRecord } from '../../src/delivery/member.ts';
 import { createDatabase } from '../support/database.ts';
@@ -362,6 +363,39 @@ function issued(authority: string, instance: string) {
   const now = Date.now();
   return issuance({ authority, instance, notBefore: new Date(now), notAfter: new Date(now + HOUR_MS) });
 }
+
+test.serial(
+  'a look at the whole fleet counts those that are behind, of all that are waited for',
+  async (t) => {
+    const latest = 1000;
+    await database.query(
+      "INSERT INTO trust_bundle (sequence, root_ids, x509_authorities) VALUES ($1, '{}', '{}')",
+      [latest],
+    );
+    const has = { bundleSent: latest, bundleAcknowledged: latest };
+    const away = { streams: 0, holdsUntil: Date.now() + HOUR_MS };
+    const records = [
+      consumer('process:has', has),
+      consumer('process:behind', { ...has, bundleAcknowledged: latest - 1 }),
+      consumer('process:refuses', { ...has, bundleAcknowledged: null, problem: 'no' }),
+      consumer('process:was-sent', { acknowledges: false, bundleSent: latest }),
+      consumer('process:was-not-sent', { acknowledges: false, bundleSent: latest - 1 }),
+      consumer('process:away', { ...has, ...away }),
+      consumer('process:away-behind', { ...away, bundleSent: 1 }),
+      consumer('process:ended', { ...has, ...away, holdsUntil: Date.now() - HOUR_MS }),
+      consumer('process:gone', { ...has, gone: true }),
+      consumer('process:others-trust', {}),
+    ];
+    await store.write({ records, ended: [] });
+    t.deepEqual(await summarizeFleet(database), {
+      bundleSequence: latest,
+      connected: 5,
+      away: 2,
+      behind: 3,
+      refusing: 1,
+    });
+  },
+);
 
 function consumer(instance: string, fields: Partial<ConsumerRecord> = {}): ConsumerRecord {
   return {
