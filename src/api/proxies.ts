@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ProxyResource, ProxyView } from '../delivery/proxies.ts';
-import { Time } from './fields.ts';
+import { PROXY_STATES, type ProxyState, proxyState } from '../delivery/proxy-state.ts';
+import { TextInput, Time } from './fields.ts';
 import { cutPage, PAGE_QUERY, pageSchema } from './page.ts';
 import { defineRoute, type Route } from './route.ts';
 
@@ -31,6 +32,10 @@ const ProxyResourceBody = z
 const ProxyBody = z
   .strictObject({
     id: z.string(),
+    state: z.enum(PROXY_STATES).meta({
+      description:
+        'The worst of: it refused something, asks for a name that it does not get, has not acknowledged all that it was sent',
+    }),
     protocol: z.enum(['sds', 'delta-sds', 'workload-api']),
     instance: z.string(),
     connected_at: Time,
@@ -43,7 +48,29 @@ const ProxyBody = z
   })
   .meta({ id: 'Proxy' });
 
+const ProxyPage = pageSchema('ProxyPage', ProxyBody).extend({
+  counts: z
+    .strictObject(
+      Object.fromEntries(PROXY_STATES.map((state) => [state, z.int()])) as Record<ProxyState, z.ZodInt>,
+    )
+    .meta({ description: 'Of all that fit `search`, on whichever page' }),
+});
+
+const ORDERS = ['connected', 'worst'] as const;
+
+const ProxyParameters = z.strictObject({
+  search: TextInput.optional().meta({
+    description: 'Part of its name, its instance or one of its identities, in any case',
+  }),
+  state: z.enum(PROXY_STATES).optional(),
+  order: z.enum(ORDERS).optional().meta({
+    description: '`worst`: by state, those that refused first; `connected` if not given',
+  }),
+  ...PAGE_QUERY,
+});
+
 export type ProxyBody = z.output<typeof ProxyBody>;
+export type ProxyPageBody = z.output<typeof ProxyPage>;
 export type ProxyResourceBody = z.output<typeof ProxyResourceBody>;
 
 export function proxyRoutes(proxies: () => readonly ProxyView[]): Route[] {
@@ -55,16 +82,41 @@ export function proxyRoutes(proxies: () => readonly ProxyView[]): Route[] {
       access: 'reader',
       summary: 'List the connected proxies',
       description:
-        'One item for each open stream, in the order in which they connected: what it was sent, what it ' +
-        'acknowledged, was seen to use, and what it waits for. Needs no database.',
-      query: z.strictObject(PAGE_QUERY),
-      response: pageSchema('ProxyPage', ProxyBody),
-      handle: ({ query }) => {
-        const page = cutPage(proxies(), orderKey, query);
-        return { items: page.items.map(proxyBody), next_cursor: page.nextCursor };
+        'One item for each open stream of this server, in the order in which they connected: what it was sent, ' +
+        'what it acknowledged, was seen to use, and what it waits for. Needs no database.',
+      query: ProxyParameters,
+      response: ProxyPage,
+      handle: ({ query: { search, state, order, ...query } }) => {
+        const found = proxies()
+          .filter((proxy) => fits(proxy, search?.toLowerCase()))
+          .map((proxy) => ({ proxy, state: proxyState(proxy) }));
+        const page = cutPage(
+          found.filter((one) => state === undefined || one.state === state),
+          order === 'worst' ? worstKey : ({ proxy }) => orderKey(proxy),
+          query,
+        );
+        return {
+          items: page.items.map((one) => proxyBody(one.proxy, one.state)),
+          next_cursor: page.nextCursor,
+          counts: countsOf(found.map((one) => one.state)),
+        };
       },
     }),
   ];
+}
+
+/** Whether `part`, in lower case, is in what a person knows it by. */
+function fits({ nodeId, instance, identities }: ProxyView, part: string | undefined): boolean {
+  return (
+    part === undefined ||
+    [nodeId ?? '', instance, ...identities].some((name) => name.toLowerCase().includes(part))
+  );
+}
+
+function countsOf(states: readonly ProxyState[]): Record<ProxyState, number> {
+  const counts = Object.fromEntries(PROXY_STATES.map((state) => [state, 0])) as Record<ProxyState, number>;
+  for (const state of states) counts[state]++;
+  return counts;
 }
 
 /** IDs count up: padded, they sort as numbers do. */
@@ -72,9 +124,14 @@ function orderKey({ id }: ProxyView): string {
   return id.padStart(16, '0');
 }
 
-function proxyBody(proxy: ProxyView): z.input<typeof ProxyBody> {
+function worstKey({ proxy, state }: { readonly proxy: ProxyView; readonly state: ProxyState }): string {
+  return `${PROXY_STATES.indexOf(state)} ${orderKey(proxy)}`;
+}
+
+function proxyBody(proxy: ProxyView, state: ProxyState): z.input<typeof ProxyBody> {
   return {
     id: proxy.id,
+    state,
     protocol: proxy.protocol,
     instance: proxy.instance,
     connected_at: millisText(proxy.connectedAt),

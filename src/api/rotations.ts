@@ -2,8 +2,9 @@ import { z } from 'zod';
 import type { Laggard } from '../rotation/gate.ts';
 import type { StartRequest, StepRequest } from '../rotation/operate.ts';
 import { PHASES, type RotationPicture } from '../rotation/picture.ts';
-import { REQUESTS, ROTATION_KINDS } from '../rotation/rotation.ts';
+import { type EndedRotation, REQUESTS, ROTATION_KINDS } from '../rotation/rotation.ts';
 import { DurationInput, Time, timeText } from './fields.ts';
+import { cutPage, PAGE_QUERY, pageSchema } from './page.ts';
 import { defineRoute, type Route } from './route.ts';
 
 /** Laggards in one answer: enough to act on, however many there are. */
@@ -54,6 +55,23 @@ const RotationBody = z
 const RotationList = z.strictObject({ items: z.array(RotationBody) }).meta({ id: 'RotationList' });
 export type RotationBody = z.output<typeof RotationBody>;
 
+const EndedRotationBody = z
+  .strictObject({
+    id: z.int(),
+    kind: KIND,
+    outcome: z.enum(['done', 'aborted']),
+    old_id: z.string(),
+    new_id: z.string().nullable().meta({ description: 'Null for one that ended before it was prepared' }),
+    urgent: z.boolean().meta({ description: "The old authority's key was compromised" }),
+    actor: z.string().meta({ description: 'Who began it' }),
+    reason: z.string(),
+    started_at: Time,
+    finished_at: Time,
+  })
+  .meta({ id: 'EndedRotation' });
+
+export type EndedRotationBody = z.output<typeof EndedRotationBody>;
+
 const StartBody = z
   .strictObject({
     kind: KIND.default('root'),
@@ -80,6 +98,7 @@ export interface Rotations {
   pictures(): Promise<readonly RotationPicture[]>;
   startOrResume(request: StartRequest): Promise<void>;
   requestStep(request: StepRequest): Promise<void>;
+  ended(): Promise<readonly EndedRotation[]>;
 }
 
 export function rotationRoutes(rotations: Rotations): Route[] {
@@ -95,6 +114,20 @@ export function rotationRoutes(rotations: Rotations): Route[] {
         'Their phase, and who is waited for. Empty when none is under way. The same from every replica.',
       response: RotationList,
       handle: list,
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/rotations/ended',
+      name: 'listEndedRotations',
+      access: 'reader',
+      summary: 'List the rotations that are over',
+      description: 'The one begun last first. What was done in each: `GET /v1/operator-events`.',
+      query: z.strictObject(PAGE_QUERY),
+      response: pageSchema('EndedRotationPage', EndedRotationBody),
+      handle: async ({ query }) => {
+        const page = cutPage(await rotations.ended(), newestFirst, query);
+        return { items: page.items.map(endedBody), next_cursor: page.nextCursor };
+      },
     }),
     defineRoute({
       method: 'POST',
@@ -169,5 +202,25 @@ function laggardBody({ instance, node, names, why, until, problem }: Laggard): z
     why,
     until: until === null ? null : timeText(new Date(until)),
     problem,
+  };
+}
+
+/** Pages sort by their keys, upwards. */
+function newestFirst({ id }: EndedRotation): string {
+  return String(Number.MAX_SAFE_INTEGER - id).padStart(16, '0');
+}
+
+function endedBody(rotation: EndedRotation): z.input<typeof EndedRotationBody> {
+  return {
+    id: rotation.id,
+    kind: rotation.kind,
+    outcome: rotation.outcome,
+    old_id: rotation.oldId,
+    new_id: rotation.newId,
+    urgent: rotation.urgent,
+    actor: rotation.actor,
+    reason: rotation.reason,
+    started_at: timeText(rotation.startedAt),
+    finished_at: timeText(rotation.finishedAt),
   };
 }

@@ -24,6 +24,7 @@ import { migrate } from '../db/migrate.ts';
 import { insertEvents, listEvents } from '../db/operator-events.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
+import { listEndedRotations } from '../db/rotations.ts';
 import { freeServerNode, keepServerNode } from '../db/server-nodes.ts';
 import { PostgresSessionStore } from '../db/sessions.ts';
 import { PostgresTokenUses } from '../db/token-uses.ts';
@@ -140,6 +141,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       pictures: () => store.transact(async (tx) => pictureOf(clock(), await readSituation(tx))),
       startOrResume: (request) => startOrResume(apply, request),
       requestStep: (request) => requestStep(apply, request),
+      ended: () => listEndedRotations(database),
     },
     upstream: {
       request: (actor) => requestUpstream(apply, actor),

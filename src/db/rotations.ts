@@ -1,4 +1,10 @@
-import type { NewRotation, Rotation, RotationChange, RotationRequest } from '../rotation/rotation.ts';
+import type {
+  EndedRotation,
+  NewRotation,
+  Rotation,
+  RotationChange,
+  RotationRequest,
+} from '../rotation/rotation.ts';
 import type { Queryable } from './database.ts';
 
 interface RotationRow {
@@ -39,6 +45,28 @@ export async function listRotations(database: Queryable): Promise<Rotation[]> {
     actor: row.actor,
     reason: row.reason,
     startedAt: row.started_at,
+  }));
+}
+
+/** All that are over, in no order. */
+export async function listEndedRotations(database: Queryable): Promise<EndedRotation[]> {
+  const rows = await database.query<
+    RotationRow & { finished_at: Date; outcome: EndedRotation['outcome'] | null }
+  >(
+    `SELECT id, kind, urgent, old_id, new_id, actor, reason, started_at, finished_at, outcome
+     FROM rotation WHERE finished_at IS NOT NULL`,
+  );
+  return rows.map((row) => ({
+    id: Number(row.id),
+    kind: row.kind,
+    urgent: row.urgent,
+    oldId: row.old_id,
+    newId: row.new_id,
+    actor: row.actor,
+    reason: row.reason,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+    outcome: row.outcome ?? 'done',
   }));
 }
 

@@ -49,3 +49,10 @@ export type RotationChange = Partial<
     readonly outcome: 'done' | 'aborted';
   }
 >;
+
+/** One that is over. Its `newId` is null if it ended before that was made. */
+export interface EndedRotation
+  extends Pick<Rotation, 'id' | 'kind' | 'urgent' | 'oldId' | 'newId' | 'actor' | 'reason' | 'startedAt'> {
+  readonly finishedAt: Date;
+  readonly outcome: 'done' | 'aborted';
+}

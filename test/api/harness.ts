@@ -104,6 +104,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
       pictures: async () => [],
       startOrResume: async () => undefined,
       requestStep: async () => undefined,
+      ended: async () => [],
     },
     federation: new MemoryFederations(TRUST_DOMAIN),
     fleet: async () => ({ bundleSequence: 3, connected: 5, away: 1, behind: 2, refusing: 1 }),

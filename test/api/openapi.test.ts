@@ -77,6 +77,7 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['POST', '/v1/agents/{node}/ban', '/v1/agents/web-2/ban', { reason: 'stolen' }, 404],
     ['POST', '/v1/agents/{node}/unban', '/v1/agents/web-1/unban', undefined, 200],
     ['GET', '/v1/rotations', '/v1/rotations', undefined, 200],
+    ['GET', '/v1/rotations/ended', '/v1/rotations/ended', undefined, 200],
     ['POST', '/v1/rotations', '/v1/rotations', { kind: 'root', reason: 'yearly' }, 200],
     ['POST', '/v1/rotations/{kind}', '/v1/rotations/root', { request: 'activate' }, 200],
     ['POST', '/v1/rotations/{kind}', '/v1/rotations/root', { request: 'nonsense' }, 400],

@@ -235,6 +235,7 @@ test('proxies are shown with what they were sent, said and wait for', async (t) 
   t.deepEqual(json.items, [
     {
       id: '1',
+      state: 'refused',
       protocol: 'delta-sds',
       instance: 'container:1',
       connected_at: '2026-03-10T12:00:00.000Z',
@@ -261,6 +262,83 @@ test('proxies are shown with what they were sent, said and wait for', async (t) 
   ]);
   stream.closed();
   t.deepEqual((await call(api, 'GET', '/v1/proxies')).json.items, []);
+});
+
+test('proxies are found by name, instance and identity, and by how they fare, the worst first', async (t) => {
+  const api = await startApi(t);
+  const connect = (protocol: 'sds' | 'workload-api', name: string) => {
+    const stream = api.proxies.connect(protocol, `container:${name}`, () => [
+      `spiffe://carnet.local/shop/${name}`,
+    ]);
+    stream.named({ id: `Envoy-${name}`, cluster: '', userAgent: '' });
+    stream.sent('default', '7', null);
+    return stream;
+  };
+  connect('workload-api', 'app');
+  connect('sds', 'fine').acknowledged('default', '7');
+  connect('sds', 'slow').acknowledged('default', '6');
+  connect('sds', 'deaf');
+  connect('sds', 'early').waiting(['gateway/x']);
+  connect('sds', 'cross').rejected('default', '7', 'no');
+  const ask = async (query: string) => {
+    const { json } = await call(api, 'GET', `/v1/proxies${query}`);
+    const items = json.items as { instance: string; state: string }[];
+    return { json, found: items.map(({ instance, state }) => `${instance.slice(10)} ${state}`) };
+  };
+  const worst = await ask('?order=worst');
+  t.deepEqual(worst.found, [
+    'cross refused',
+    'early waiting',
+    'slow behind',
+    'deaf behind',
+    'app current',
+    'fine current',
+  ]);
+  const { json: first, found } = await ask('?order=worst&limit=4');
+  t.is(found.length, 4);
+  t.deepEqual((await ask(`?order=worst&limit=4&cursor=${first.next_cursor}`)).found, worst.found.slice(4));
+  t.deepEqual((await ask('?state=behind')).found, ['slow behind', 'deaf behind']);
+  for (const [part, count] of [
+    ['envoy-slow', 1],
+    ['CONTAINER:slow', 1],
+    ['/shop/', 6],
+    ['nobody', 0],
+  ] as const)
+    t.is((await ask(`?search=${encodeURIComponent(part)}`)).found.length, count, part);
+  const { json } = await ask('?search=e&state=refused');
+  t.deepEqual(json.counts, { refused: 1, waiting: 1, behind: 2, current: 2 });
+  t.is((await call(api, 'GET', '/v1/proxies?state=lazy')).status, 400);
+});
+
+test('rotations that are over are listed, the one begun last first, page by page', async (t) => {
+  const ended = [1, 2, 3].map((id) => ({
+    id,
+    kind: 'root' as const,
+    outcome: id === 2 ? ('aborted' as const) : ('done' as const),
+    urgent: false,
+    oldId: `root-${id}`,
+    newId: id === 2 ? null : `root-${id + 1}`,
+    actor: 'operator:ann',
+    reason: 'yearly',
+    startedAt: new Date(NOW + id),
+    finishedAt: new Date(NOW + id + 60_000),
+  }));
+  const api = await startApi(t, {
+    rotations: {
+      pictures: async () => [],
+      startOrResume: async () => undefined,
+      requestStep: async () => undefined,
+      ended: async () => ended,
+    },
+  });
+  const { json } = await call(api, 'GET', '/v1/rotations/ended?limit=2', { as: 'auditor' });
+  t.like(json.items, [
+    { old_id: 'root-3', new_id: 'root-4', outcome: 'done', finished_at: '2026-03-10T12:01:00.003Z' },
+    { old_id: 'root-2', new_id: null, outcome: 'aborted' },
+  ]);
+  const { json: rest } = await call(api, 'GET', `/v1/rotations/ended?cursor=${json.next_cursor}`);
+  t.like(rest.items, [{ old_id: 'root-1' }]);
+  t.is(rest.next_cursor, null);
 });
 
 test('what proxies hold and is not on record is listed: leaves, and bundles later than the last', async (t) => {

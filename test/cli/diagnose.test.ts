@@ -116,6 +116,7 @@ const HELD: ProxyResourceBody = {
 };
 const PROXY: ProxyBody = {
   id: '1',
+  state: 'current',
   protocol: 'sds',
   instance: 'container:1',
   connected_at: at(-DAY_MS),

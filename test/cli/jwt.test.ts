@@ -41,6 +41,7 @@ test('jwt status shows each key, and what the rotation under way waits for', asy
       pictures: async () => [DRAINING],
       startOrResume: async () => undefined,
       requestStep: async () => undefined,
+      ended: async () => [],
     },
   });
   const { stdout } = await runCommand(jwtCommand, ['status'], { env });
@@ -66,6 +67,7 @@ test('jwt rotate and taint begin a rotation of the key, with what was given', as
       pictures: async () => [],
       startOrResume: async (request) => void requests.push(request),
       requestStep: async () => undefined,
+      ended: async () => [],
     },
   });
   await runCommand(jwtCommand, ['rotate', '--hold', '1h', '--reason', 'monthly', '--no-wait'], { env });
