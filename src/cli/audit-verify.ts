@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { checkEvidence, EvidenceBundle } from '../audit/evidence.ts';
+import { checkWitnesses } from '../audit/log/cosignature.ts';
 import { SERVER_SETTINGS } from '../config.ts';
 import { CarnetError } from '../errors.ts';
 import { addSettings, flagsOf, readSettings } from '../settings.ts';
@@ -8,6 +9,12 @@ import { type Terminal, writeJson, writeLine } from './output.ts';
 import { readGiven } from './read-given.ts';
 import { noteKey, type VerifyDatabaseFlags, verifyDatabase } from './verify-database.ts';
 import { verifyExport } from './verify-export.ts';
+import {
+  addWitnessFlags,
+  cosignatureBodies,
+  describeCosignatures,
+  witnessPolicyOf,
+} from './witness-policy.ts';
 
 const { dataDir, databaseUrl } = SERVER_SETTINGS;
 const SETTINGS = { dataDir, databaseUrl };
@@ -29,7 +36,7 @@ Examples:
   $ curl -s http://127.0.0.1:8080/log/vkey > log.vkey; curl -s http://127.0.0.1:8080/log/checkpoint > march.checkpoint
   $ carnet audit verify --verifier-key "$(cat log.vkey)" --checkpoint march.checkpoint
   $ carnet audit verify --state carnet.verified
-  $ carnet audit verify --bundle web.json --verifier-key "$(cat log.vkey)"`;
+  $ carnet audit verify --bundle web.json --verifier-key "$(cat log.vkey)" --witness "$(cat witness.vkey)"`;
 
 /** `carnet audit verify`: exits 1, and names what does not fit, where the log does not hold. */
 export function verifyCommand(terminal: Terminal): Command {
@@ -52,6 +59,7 @@ export function verifyCommand(terminal: Terminal): Command {
     .option('--full', 'with --state, read all again')
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);
+  addWitnessFlags(verify);
   addSettings(verify, SETTINGS);
   return verify.action(async (flags: VerifyFlags) => {
     if (flags.export !== undefined) await verifyExport(flags.export, flags, terminal);
@@ -62,19 +70,31 @@ export function verifyCommand(terminal: Terminal): Command {
 
 async function verifyBundle(
   file: string,
-  { verifierKey, json }: VerifyFlags,
+  { verifierKey, json, ...flags }: VerifyFlags,
   terminal: Terminal,
 ): Promise<void> {
   const bundle = parseBundle(file, await readGiven(file));
   const { size } = checkEvidence(bundle, verifierKey?.trim() ?? null);
+  const policy = witnessPolicyOf(flags);
+  const cosignatures = policy === null ? [] : checkWitnesses(bundle.log.checkpoint, policy);
   const { serial, identity } = bundle.issuance;
   const { index } = bundle.log;
-  if (json === true) writeJson(terminal, { ok: true, serial, identity, index, size });
-  else
+  if (json === true)
+    writeJson(terminal, {
+      ok: true,
+      serial,
+      identity,
+      index,
+      size,
+      cosignatures: cosignatureBodies(cosignatures),
+    });
+  else {
     writeLine(
       terminal,
       `${serial} (${identity}) is entry ${index} of the log's first ${size}, as the bundle says`,
     );
+    if (policy !== null) writeLine(terminal, `these are cosigned by ${describeCosignatures(cosignatures)}`);
+  }
   if (verifierKey === undefined) noteKey(terminal, bundle.log.verifier_key);
 }
 

@@ -1,20 +1,30 @@
+import { type WitnessPolicy, witnessId } from '../audit/log/cosignature.ts';
 import { formatVerifierKey, type NoteKey, parseVerifierKey } from '../audit/log/note.ts';
+import type { Tree } from '../audit/log/proof.ts';
 import { verifierOf } from '../audit/log-key.ts';
 import { type Verified, verifyLog } from '../audit/verify-log.ts';
+import { verifyWitnessed, type Witnessed } from '../audit/verify-witnessed.ts';
+import type { Database } from '../db/database.ts';
 import { PostgresLog } from '../db/log.ts';
 import { PostgresLogSource } from '../db/log-source.ts';
-import { CarnetError } from '../errors.ts';
+import { CarnetError, errorCodeOf } from '../errors.ts';
 import { unlessInterrupted } from './interrupt.ts';
 import { note, type Terminal, writeJson, writeLine } from './output.ts';
 import { Progress } from './progress.ts';
 import { readGiven } from './read-given.ts';
 import { type KeptState, readState, writeState } from './verified-state.ts';
 import { type DatabaseSettings, withDatabase } from './with-database.ts';
+import {
+  cosignatureBodies,
+  describeCosignatures,
+  type WitnessFlags,
+  witnessPolicyOf,
+} from './witness-policy.ts';
 
 /** Some ranges are read at once, each kind of row on a connection of its own. */
 const READING = { maxConnections: 6, statementTimeoutMs: 3_600_000 };
 
-export interface VerifyDatabaseFlags {
+export interface VerifyDatabaseFlags extends WitnessFlags {
   readonly verifierKey?: string;
   readonly checkpoint: readonly string[];
   readonly state?: string;
@@ -24,6 +34,8 @@ export interface VerifyDatabaseFlags {
 
 interface Run extends Verified {
   readonly key: NoteKey;
+  /** How far witnesses vouch for it; null where none was asked for. */
+  readonly witnessed: Witnessed | null;
   readonly waitingSince: Date | null;
 }
 
@@ -40,7 +52,7 @@ export async function verifyDatabase(
   if (state !== null) kept.push(state.checkpoint);
   const since = flags.full === true ? null : state;
   const begun = performance.now();
-  const run = await verify(settings, terminal, { pinned, kept, since });
+  const run = await verify(settings, terminal, { pinned, kept, since, policy: witnessPolicyOf(flags) });
   report(run, since, flags, terminal, (performance.now() - begun) / 1000);
   const { key, head, last } = run;
   if (flags.state !== undefined && head !== null && last !== null)
@@ -56,10 +68,15 @@ export async function verifyDatabase(
 function verify(
   settings: DatabaseSettings,
   terminal: Terminal,
-  options: { pinned: NoteKey | null; kept: readonly string[]; since: KeptState | null },
+  options: {
+    pinned: NoteKey | null;
+    kept: readonly string[];
+    since: KeptState | null;
+    policy: WitnessPolicy | null;
+  },
 ): Promise<Run> {
   const progress = new Progress(terminal, 'entries');
-  const { pinned, ...rest } = options;
+  const { pinned, policy, ...rest } = options;
   const work = withDatabase(
     settings,
     (database) =>
@@ -72,11 +89,31 @@ function verify(
         const onProgress = (done: number, size: number): void => progress.show(done, size);
         const source = new PostgresLogSource(database);
         const verified = await verifyLog({ source, key, onProgress, ...rest });
-        return { key, ...verified, waitingSince: await log.waitingSince() };
+        const { witnessed, fault } = await witnessedIn(database, key, verified.head, policy);
+        const waitingSince = await log.waitingSince();
+        return { key, ...verified, witnessed, fault: verified.fault ?? fault, waitingSince };
       }),
     READING,
   );
   return work.finally(() => progress.end());
+}
+
+/** What they vouch for, or what does not fit of it; neither where no witness is asked for. */
+async function witnessedIn(
+  database: Database,
+  key: NoteKey,
+  head: Tree | null,
+  policy: WitnessPolicy | null,
+): Promise<{ readonly witnessed: Witnessed | null; readonly fault: string | null }> {
+  if (policy === null || head === null) return { witnessed: null, fault: null };
+  const witnesses = policy.witnesses.map((one) => ({ id: witnessId(one), key: one, url: '' }));
+  const log = new PostgresLog(database, { witnesses, quorum: policy.quorum });
+  try {
+    return { witnessed: await verifyWitnessed(log, key, head, policy), fault: null };
+  } catch (error) {
+    if (errorCodeOf(error) !== 'conflict') throw error;
+    return { witnessed: null, fault: (error as Error).message };
+  }
 }
 
 /** A database that was made anew has another key: only one that was kept elsewhere shows it. */
@@ -94,7 +131,7 @@ function pinnedKey(
 }
 
 function report(
-  { head, checkpoints, fault, waitingSince }: Run,
+  { head, checkpoints, fault, waitingSince, witnessed }: Run,
   since: KeptState | null,
   { json }: VerifyDatabaseFlags,
   terminal: Terminal,
@@ -108,6 +145,10 @@ function report(
       verified_before: before,
       checkpoints,
       waiting_since: waitingSince?.toISOString() ?? null,
+      witnessed: witnessed && {
+        size: witnessed.size,
+        cosignatures: cosignatureBodies(witnessed.cosignatures),
+      },
       fault,
     });
   if (fault !== null) throw new CarnetError('conflict', `the log does not hold: ${fault}`);
@@ -118,6 +159,11 @@ function report(
     writeLine(
       terminal,
       `${size - before} new entries and ${checkpoints} new checkpoints hold, on top of the ${before} entries that were verified by ${since.verifiedAt} and were not read again ${took}`,
+    );
+  if (witnessed !== null)
+    writeLine(
+      terminal,
+      `the first ${witnessed.size} are cosigned by ${describeCosignatures(witnessed.cosignatures)}`,
     );
   if (waitingSince !== null)
     note(

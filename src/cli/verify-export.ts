@@ -2,23 +2,47 @@ import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { type CheckedExport, checkExport } from '../audit/check-export.ts';
 import { parseManifest } from '../audit/export-manifest.ts';
+import { checkWitnesses } from '../audit/log/cosignature.ts';
 import { CarnetError } from '../errors.ts';
 import { manifestPath } from './export-file.ts';
 import { note, type Terminal, writeJson, writeLine } from './output.ts';
+import {
+  cosignatureBodies,
+  describeCosignatures,
+  type WitnessFlags,
+  witnessPolicyOf,
+} from './witness-policy.ts';
+
+interface VerifyExportFlags extends WitnessFlags {
+  readonly verifierKey?: string;
+  readonly json?: boolean;
+}
 
 /** Checks an export by its manifest, without a server. Throws `conflict` where it does not hold. */
 export async function verifyExport(
   file: string,
-  { verifierKey, json }: { readonly verifierKey?: string; readonly json?: boolean },
+  { verifierKey, json, ...flags }: VerifyExportFlags,
   terminal: Terminal,
 ): Promise<void> {
   const manifest = parseManifest(manifestPath(file), await readManifest(file));
   const checked = await checkExport(createReadStream(file), manifest, {
     pinnedKey: verifierKey?.trim() ?? null,
   });
+  const policy = witnessPolicyOf(flags);
+  const cosignatures = policy === null ? [] : checkWitnesses(manifest.checkpoint, policy);
   const { records, size, sha256 } = manifest;
-  if (json === true) writeJson(terminal, { ok: true, records, size, sha256, ...nameOf(checked) });
+  if (json === true)
+    writeJson(terminal, {
+      ok: true,
+      records,
+      size,
+      sha256,
+      ...nameOf(checked),
+      cosignatures: cosignatureBodies(cosignatures),
+    });
   else writeLine(terminal, `${file} holds: ${records} records, ${saidOf(checked, size)}`);
+  if (json !== true && policy !== null)
+    writeLine(terminal, `its checkpoint is cosigned by ${describeCosignatures(cosignatures)}`);
   if (verifierKey === undefined)
     note(
       terminal,
