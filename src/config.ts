@@ -5,6 +5,7 @@ import { AGENT, ISSUING_CA, JWT_SVID, ROOT_CA, X509_SVID } from './ca/profile.ts
 import { KEY_ALGORITHMS } from './ca/signer.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { CarnetError } from './errors.ts';
+import { checkForward, FORWARD_SETTINGS } from './forward-settings.ts';
 import { parseTrustDomain } from './identity/spiffe-id.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 import {
@@ -403,6 +404,7 @@ export const SERVER_SETTINGS = {
   ),
   ...ATTESTATION_SETTINGS,
   ...WITNESS_SETTINGS,
+  ...FORWARD_SETTINGS,
   logLevel: setting<LogLevel>(
     'log-level',
     'LEVEL',
@@ -427,6 +429,7 @@ export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS
   checkToken(config);
   checkFederation(config);
   checkAttestation(config);
+  checkForward(config);
   checkIstio(config);
   checkWitnessSettings(config);
   if (config.sdsOnGrpc && config.grpcAddr === null)

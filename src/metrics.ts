@@ -138,6 +138,26 @@ export function createMetrics() {
       'Checkpoints that a witness did not cosign, by the reason: unreachable, unknown_log, refused, bad_answer; ahead and forked are alarms.',
       ['witness', 'reason'],
     ),
+    forwardLagEntries: gauge(
+      'carnet_forward_lag_entries',
+      'Entries of the log that wait to be forwarded, by sink.',
+      ['sink'],
+    ),
+    forwardLagSeconds: gauge(
+      'carnet_forward_lag_seconds',
+      'How long the first of them has waited since it was recorded. Alert on what you can do without.',
+      ['sink'],
+    ),
+    forwardedEntries: counter(
+      'carnet_forwarded_entries_total',
+      'Entries that a sink acknowledged, by sink; of this server.',
+      ['sink'],
+    ),
+    forwardFailures: counter(
+      'carnet_forward_failures_total',
+      "Batches that could not be forwarded, by sink and the error's code; they are sent again.",
+      ['sink', 'code'],
+    ),
     databaseUp: gauge('carnet_database_up', '1 while Postgres answers, 0 while nothing can be issued.'),
     breakGlassRequests: counter(
       'carnet_break_glass_requests_total',

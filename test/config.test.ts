@@ -163,6 +163,42 @@ for (const [what, flags, valid] of [
     else t.throws(() => read(flags), { code: 'config_invalid' });
   });
 
+const WEBHOOK = { 'forward-webhook': 'https://siem.example/in', 'forward-webhook-secret-file': '/secret' };
+
+for (const [what, flags, valid] of [
+  ['a webhook with its secret', WEBHOOK, true],
+  ['a webhook without one', { 'forward-webhook': 'https://siem.example' }, false],
+  ['a secret without a webhook', { 'forward-webhook-secret-file': '/secret' }, false],
+  [
+    'a webhook on this machine in the clear',
+    { ...WEBHOOK, 'forward-webhook': 'http://127.0.0.1:9000' },
+    true,
+  ],
+  ['a webhook elsewhere in the clear', { ...WEBHOOK, 'forward-webhook': 'http://siem.example' }, false],
+  ['a webhook with a password', { ...WEBHOOK, 'forward-webhook': 'https://a:b@siem.example' }, false],
+  ['a certificate without its key', { ...WEBHOOK, 'forward-webhook-cert-file': '/cert.pem' }, false],
+  ['syslog', { 'forward-syslog': 'tls://siem.example' }, true],
+  ['syslog on an IPv6 address', { 'forward-syslog': 'tls://[::1]:6514' }, true],
+  ['syslog in the clear', { 'forward-syslog': 'tcp://siem.example:514' }, false],
+  ['syslog on no port', { 'forward-syslog': 'tls://siem.example:0' }, false],
+  ['a CA for no syslog', { 'forward-syslog-ca-file': '/ca.pem' }, false],
+  ['a beginning of its own', { 'forward-from': 'yesterday' }, false],
+] as [string, Record<string, string>, boolean][])
+  test(`${valid ? 'takes' : 'refuses'} ${what} to forward to`, (t) => {
+    if (valid) t.notThrows(() => read(flags));
+    else t.throws(() => read(flags), { code: 'config_invalid' });
+  });
+
+test('syslog is at its own port unless told otherwise, and no refusal repeats a webhook', (t) => {
+  t.deepEqual(read({ 'forward-syslog': 'tls://siem.example' }).forwardSyslog, {
+    host: 'siem.example',
+    port: 6514,
+  });
+  const error = t.throws(() => read({}, { CARNET_FORWARD_WEBHOOK: 'http://siem.example/hidden' }));
+  t.regex(error?.message ?? '', /^CARNET_FORWARD_WEBHOOK: it is no webhook/);
+  t.false(error?.message.includes('hidden'));
+});
+
 for (const [what, text] of [
   ['a setting that does not exist', 'leaf_tll: 1m'],
   ['a list for a value', 'leaf_ttl: [1m]'],

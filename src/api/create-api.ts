@@ -45,6 +45,7 @@ import type { Route } from './route.ts';
 import type { SessionStore } from './session.ts';
 import { SessionAuthenticator } from './session-authenticate.ts';
 import { sessionRoutes } from './sessions.ts';
+import { type Sinks, sinkRoutes } from './sinks.ts';
 import type { TokenStore } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
 import { serveUi } from './ui.ts';
@@ -58,6 +59,7 @@ export interface ApiDependencies {
   readonly operatorEvents: OperatorEventQuery;
   readonly auditLog: LogReader;
   readonly exports: ExportSource;
+  readonly sinks: Sinks;
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
   readonly sessions: SessionStore;
@@ -135,6 +137,7 @@ export function apiRoutes(dependencies: ApiDependencies, authenticators: Authent
     ...operatorEventRoutes(dependencies.operatorEvents),
     ...logRoutes(dependencies.auditLog),
     ...exportRoutes(dependencies.exports, dependencies.auditLog, trustDomain),
+    ...sinkRoutes(dependencies.sinks),
     ...authorityRoutes(dependencies.authorities),
     ...rotationRoutes(dependencies.rotations),
     ...upstreamRoutes(dependencies.upstream),

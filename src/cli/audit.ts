@@ -1,13 +1,14 @@
 import { Command } from 'commander';
 import { eventsCommand } from './audit-events.ts';
 import { exportCommand } from './audit-export.ts';
+import { forwardCommand } from './audit-forward.ts';
 import { proveCommand } from './audit-prove.ts';
 import { holdersCommand, searchCommand } from './audit-search.ts';
 import { showCommand } from './audit-show.ts';
 import { verifyCommand } from './audit-verify.ts';
 import { PROCESS_TERMINAL, type Terminal } from './output.ts';
 
-/** `carnet audit search|holders|show|events|export|prove|verify`. */
+/** `carnet audit search|holders|show|events|export|prove|verify|forward`. */
 export function auditCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
   return new Command('audit')
     .description('every certificate that was ever issued, and who changed what')
@@ -17,5 +18,6 @@ export function auditCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
     .addCommand(eventsCommand(terminal))
     .addCommand(exportCommand(terminal))
     .addCommand(proveCommand(terminal))
-    .addCommand(verifyCommand(terminal));
+    .addCommand(verifyCommand(terminal))
+    .addCommand(forwardCommand(terminal));
 }

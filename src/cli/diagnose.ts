@@ -4,6 +4,7 @@ import type { ReadinessBody } from '../api/health.ts';
 import { isLoopback } from '../api/local-host.ts';
 import type { LogBody } from '../api/log.ts';
 import type { ProxyBody } from '../api/proxies.ts';
+import type { SinkBody } from '../api/sinks.ts';
 import type { UnrecordedListBody } from '../api/unrecorded.ts';
 import { LATE } from '../rotation/lateness.ts';
 import { relativeTime, shortTime } from './times.ts';
@@ -24,6 +25,7 @@ const WARN_CLOCK_SKEW_MS = 5000;
 const SLOW_ACK_MS = 60_000;
 /** Twenty turns of sequencing. */
 const SLOW_LOG_MS = 10_000;
+const SLOW_SINK_SECONDS = 60;
 /** More findings of one kind than this are only counted. */
 const MAX_NAMED = 10;
 
@@ -180,6 +182,22 @@ export function diagnoseLog({ size, waiting_since }: LogBody, now: number): Find
     `records wait since ${waiting_since} to come into the log, which has ${size} entries`,
     'see the log of the server; is a transaction of somebody else open in this PostgreSQL (pg_stat_activity)?',
   );
+}
+
+/** A sink that takes what comes is some seconds behind at most. */
+export function diagnoseSinks(sinks: readonly SinkBody[]): Finding[] {
+  return sinks.map(({ name, target, position, lag_entries, lag_seconds, problem }) => {
+    const waiting = `${lag_entries} entries wait, the first for ${Math.round(lag_seconds)} s`;
+    if (lag_seconds < SLOW_SINK_SECONDS) return finding('forward', 'ok', `${name}: ${waiting}`, null);
+    return finding(
+      'forward',
+      problem === null ? 'warn' : 'fail',
+      `${name} (${target}): ${waiting}${problem === null ? '' : `: ${problem}`}`,
+      problem === null
+        ? 'it takes less than is recorded, or no server has it in its settings: carnet audit forward status'
+        : `mend the receiver: entry ${position} and all behind it wait for it, nothing is lost (docs/FORWARDING.md)`,
+    );
+  });
 }
 
 /** What proxies hold is on record, unless an older database was restored. */

@@ -5,6 +5,7 @@ import type { FederationBody } from '../api/federation.ts';
 import type { ReadinessBody } from '../api/health.ts';
 import type { LogBody } from '../api/log.ts';
 import type { ProxyBody } from '../api/proxies.ts';
+import type { SinkBody } from '../api/sinks.ts';
 import type { UnrecordedListBody } from '../api/unrecorded.ts';
 import { CarnetError } from '../errors.ts';
 import type { Client } from './client.ts';
@@ -16,6 +17,7 @@ import {
   diagnoseProxies,
   diagnoseReadiness,
   diagnoseRecords,
+  diagnoseSinks,
   diagnoseTokenFile,
   diagnoseTransport,
   type Finding,
@@ -90,6 +92,11 @@ async function* examineState(client: Client, terminal: Terminal): AsyncGenerator
   yield* await attempt('log', async () => {
     const state = await client.get<LogBody>('/v1/log');
     return [diagnoseLog(state, terminal.clock()), ...diagnoseWitnesses(state, terminal.clock())];
+  });
+  yield* await attempt('forward', async () => {
+    const sinks: SinkBody[] = [];
+    for await (const page of client.pages<SinkBody>('/v1/sinks')) sinks.push(...page);
+    return diagnoseSinks(sinks);
   });
   yield* await attempt('records', async () =>
     diagnoseRecords(await client.get<UnrecordedListBody>('/v1/proxies/unrecorded')),

@@ -28,6 +28,7 @@ export class Leadership implements AsyncDisposable {
   readonly #ended: Promise<void>;
   #led: AsyncDisposable | null = null;
   #heldUntil = 0;
+  #problem: string | null = null;
 
   constructor(options: LeadershipOptions) {
     this.#options = options;
@@ -57,11 +58,15 @@ export class Leadership implements AsyncDisposable {
     try {
       const asked = now();
       const ours = await take(LEASE_SECONDS);
+      this.#problem = null;
       if (ours) this.#heldUntil = asked + LEASE_SECONDS * 1000;
       else await this.#stop();
       if (ours && this.#led === null) await this.#start();
     } catch (error) {
-      log.warn({ reason: (error as Error).message }, 'who leads could not be found out; it is tried again');
+      const reason = (error as Error).message;
+      if (reason !== this.#problem)
+        log.warn({ reason }, 'who leads could not be found out; it is tried again');
+      this.#problem = reason;
     }
     // Before the lease ends, and not after.
     if (now() + RENEW_MS * 1.25 >= this.#heldUntil) await this.#stop();

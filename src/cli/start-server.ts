@@ -16,6 +16,7 @@ import { openDataDir } from '../db/data-dir.ts';
 import { PostgresEntryStore } from '../db/entries.ts';
 import { PostgresExportSource } from '../db/export-source.ts';
 import { summarizeFleet } from '../db/fleet-summary.ts';
+import { PostgresForwardStore } from '../db/forward-sinks.ts';
 import { PostgresIssuanceQuery } from '../db/issuance-query.ts';
 import { PostgresJoinTokenStore } from '../db/join-tokens.ts';
 import { Listener, type Topic } from '../db/listen.ts';
@@ -55,6 +56,7 @@ import { scheduleUpkeep } from './schedule.ts';
 import { observeHealth, readinessOf } from './server-health.ts';
 import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
 import { type OwnEndpoint, openFederation, startBundleEndpoint } from './start-federation.ts';
+import { startForwarding } from './start-forwarding.ts';
 import { startIstio } from './start-istio.ts';
 import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
 import { type Link, startLink } from './start-link.ts';
@@ -136,6 +138,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     operatorEvents: { search: (filter, page) => listEvents(database, page, filter) },
     auditLog,
     exports: new PostgresExportSource(database),
+    sinks: new PostgresForwardStore(database),
     authorities: store,
     rotations: {
       pictures: () => store.transact(async (tx) => pictureOf(clock(), await readSituation(tx))),
@@ -235,6 +238,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   await (config.noAgent ? freeServerNode : keepServerNode)(database, config.nodeName ?? hostname());
   stack.use(startLog({ store: auditLog, keys, trustDomain: config.trustDomain, log, metrics }));
   stack.use(startWitnesses({ config, database, store: auditLog, clock, log, metrics }));
+  stack.use(await startForwarding({ config, url, clock, log, metrics }));
   const issue = createIssue({
     activeAuthority: () => authorities.active(),
     recorder,

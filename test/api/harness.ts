@@ -21,6 +21,7 @@ import { createMetrics } from '../../src/metrics.ts';
 import { MemoryAgents, MemoryJoinTokens } from './memory-agents.ts';
 import { MemoryFederations } from './memory-federations.ts';
 import { MemoryLog } from './memory-log.ts';
+import { MemorySinks } from './memory-sinks.ts';
 import {
   MemoryEntries,
   MemoryIssuances,
@@ -59,6 +60,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     agents: new MemoryAgents(),
     auditLog: new MemoryLog(),
     exports: { rows: async () => [] },
+    sinks: new MemorySinks(),
   };
   const time = { now: NOW };
   const clock = () => time.now;

@@ -9,7 +9,9 @@ import {
   makeIssuance,
   startApi,
 } from './harness.ts';
+import { sinkState } from './memory-sinks.ts';
 
+const SINK_POSITION = '/v1/sinks/{name}/position';
 const ONE_FEDERATION = '/v1/federation/{trust_domain}';
 
 test('every answer of every endpoint is as the OpenAPI document says', async (t) => {
@@ -35,6 +37,8 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
   });
   api.agents.add('web-1');
   api.auditLog.entriesInLog = [Buffer.from('entry')];
+
+  api.sinks.sinks.push(sinkState());
 
   const { json: document } = await call(api, 'GET', '/v1/openapi.json', { as: 'none' });
   const exchanges: [method: string, path: string, called: string, body: unknown, status: number][] = [
@@ -119,6 +123,10 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['GET', '/log/tile/{level}/{tile}', '/log/tile/0/000.p/1', undefined, 200],
     ['GET', '/log/tile/{level}/{tile}', '/log/tile/0/000', undefined, 404],
     ['GET', '/log/tile/entries/{tile}', '/log/tile/entries/000.p/1', undefined, 200],
+    ['GET', '/v1/sinks', '/v1/sinks', undefined, 200],
+    ['POST', SINK_POSITION, '/v1/sinks/webhook/position', { position: 3, reason: 'again' }, 200],
+    ['POST', SINK_POSITION, '/v1/sinks/webhook/position', { position: -1, reason: 'again' }, 400],
+    ['POST', SINK_POSITION, '/v1/sinks/none/position', { position: 3, reason: 'again' }, 404],
     ['GET', '/healthz', '/healthz', undefined, 200],
     ['GET', '/readyz', '/readyz', undefined, 200],
     ['GET', '/metrics', '/metrics', undefined, 200],

@@ -1,12 +1,14 @@
 import test from 'ava';
 import type { AuthorityBody } from '../../src/api/authorities.ts';
 import type { ProxyBody, ProxyResourceBody } from '../../src/api/proxies.ts';
+import type { SinkBody } from '../../src/api/sinks.ts';
 import {
   diagnoseAuthorities,
   diagnoseClock,
   diagnoseLog,
   diagnoseProxies,
   diagnoseRecords,
+  diagnoseSinks,
   diagnoseTokenFile,
   diagnoseTransport,
   type Finding,
@@ -240,3 +242,17 @@ test('too few witnesses for the quorum fail, and the doctor says how far the log
   t.regex(findings.at(-1)?.detail ?? '', /2 of 3 entries/);
   t.deepEqual(levels(diagnoseWitnesses({ ...body, witness_quorum: 1 }, NOW)), ['ok', 'warn']);
 });
+
+for (const [what, fields, level] of [
+  ['takes what comes', { lag_entries: 40, lag_seconds: 2 }, 'ok'],
+  ['failed just now', { lag_entries: 40, lag_seconds: 2, problem: 'it answers 500' }, 'ok'],
+  ['takes too little', { lag_entries: 40_000, lag_seconds: 600 }, 'warn'],
+  ['has been away for long', { lag_entries: 40, lag_seconds: 600, problem: 'it answers 500' }, 'fail'],
+] as [string, Partial<SinkBody>, Finding['level']][])
+  test(`a sink that ${what} is ${level}`, (t) => {
+    const state = { failures: 0, failing_since: null, problem: null, acknowledged_at: null };
+    const sink = { name: 'webhook', target: 'https://siem', position: 5, lag_entries: 0, lag_seconds: 0 };
+    const [found] = diagnoseSinks([{ ...sink, ...state, ...fields }]);
+    t.is(found?.level, level);
+    if (level === 'fail') t.regex(found?.advice ?? '', /entry 5 /);
+  });

@@ -1,5 +1,5 @@
+import { readSecretFile } from '../../secret-file.ts';
 import type { NodeAttestor } from './node-attestor.ts';
-import { readSecretFile } from './secret-file.ts';
 
 /**
  * Attests by a token that the platform keeps fresh in a file: a Kubernetes projected service-account token, or a JWT of

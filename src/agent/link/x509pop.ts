@@ -3,11 +3,11 @@ import { answerQuestion, NONCE_BYTES } from '../../attestation/node/possession.t
 import { CarnetError } from '../../errors.ts';
 import { ChainPayload } from '../../gen/carnet/agent/v1/agent.ts';
 import type { TrustDomain } from '../../identity/spiffe-id.ts';
+import { readSecretFile } from '../../secret-file.ts';
 import { parseCertificate } from '../../x509/certificate.ts';
 import { decodePem } from '../../x509/pem.ts';
 import { parsePublicKey } from '../../x509/public-key.ts';
 import type { NodeAttestor } from './node-attestor.ts';
-import { readSecretFile } from './secret-file.ts';
 
 /**
  * Attests by the certificate that a machine has of its owner's CA: shows the chain (PEM, leaf first) and answers the

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { CarnetError } from '../../errors.ts';
+import { CarnetError } from './errors.ts';
 
 /** A chain of certificates in PEM, a key or a token is far shorter. */
 const MAX_BYTES = 256 * 1024;
