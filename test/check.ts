@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 /** `npm run check`: types, lint and format. The directions of imports are held by test/imports.test.ts too. */
 const CHECKS = [
   ['tsc', ['-p', '.']],
-  ['tsc', ['-p', 'web']],
+  ['tsc', ['-b', 'web']],
   ['biome', ['ci', '--error-on-warnings', '.']],
   ['ava', ['test/imports.test.ts']],
 ] as const;

@@ -67,8 +67,10 @@ const initializeArgs = koffi.pointer(
     reserved: 'void *',
   }),
 );
-const out = koffi.out(koffi.pointer(ULONG));
-const inOut = koffi.inout(koffi.pointer(ULONG));
+// Unknown: koffi has no name for their type, and a declaration of what is below would need one.
+const out: unknown = koffi.out(koffi.pointer(ULONG));
+const inOut: unknown = koffi.inout(koffi.pointer(ULONG));
+const inOutAttributes: unknown = koffi.inout(attributes);
 const bytes = koffi.pointer('uint8_t');
 
 /**
@@ -83,7 +85,7 @@ const FUNCTIONS = {
   C_OpenSession: { at: 12, parameters: [ULONG, ULONG, 'void *', 'void *', out] },
   C_Login: { at: 18, parameters: [ULONG, ULONG, bytes, ULONG] },
   C_DestroyObject: { at: 22, parameters: [ULONG, ULONG] },
-  C_GetAttributeValue: { at: 24, parameters: [ULONG, ULONG, koffi.inout(attributes), ULONG] },
+  C_GetAttributeValue: { at: 24, parameters: [ULONG, ULONG, inOutAttributes, ULONG] },
   C_SetAttributeValue: { at: 25, parameters: [ULONG, ULONG, attributes, ULONG] },
   C_FindObjectsInit: { at: 26, parameters: [ULONG, attributes, ULONG] },
   C_FindObjects: { at: 27, parameters: [ULONG, out, ULONG, out] },
@@ -98,7 +100,10 @@ const FUNCTIONS = {
 type FunctionName = keyof typeof FUNCTIONS;
 
 const PROTOTYPES = Object.fromEntries(
-  Object.entries(FUNCTIONS).map(([name, { parameters }]) => [name, koffi.proto(ULONG, [...parameters])]),
+  Object.entries(FUNCTIONS).map(([name, { parameters }]) => [
+    name,
+    koffi.proto(ULONG, parameters as readonly unknown[] as Parameters<typeof koffi.out>),
+  ]),
 );
 /** CK_FUNCTION_LIST begins with a version of two bytes, padded to a pointer's size. */
 const FIRST_FUNCTION = koffi.sizeof('void *');

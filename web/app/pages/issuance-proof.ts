@@ -21,9 +21,7 @@ export function IssuanceProof({ record }: { record: IssuanceDetailsBody }): VNod
   const verify = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     const own = String(new FormData(event.currentTarget as HTMLFormElement).get('key') ?? '').trim();
-    const witnesses =
-      (log.data as { witnesses?: { verifier_key: string }[] }).witnesses?.map((one) => one.verifier_key) ??
-      [];
+    const witnesses = log.data?.witnesses.map(({ verifier_key }) => verifier_key) ?? [];
     setSteps(await checkIssuance(record, { log: own === '' ? served : own, witnesses }));
   };
   return html`

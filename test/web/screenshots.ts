@@ -1,0 +1,50 @@
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { issueMany, signIn, startUi, tokenOf } from './ui.ts';
+
+/**
+ * `npm run screenshots -- DIR`: a picture of each page in both themes, wide and on a phone, of a server with some life in
+ * it. For eyes, not for tests.
+ */
+const SIZES = { wide: { width: 1280, height: 900 }, phone: { width: 360, height: 740 } };
+
+const directory = resolve(process.argv[2] ?? 'screenshots');
+mkdirSync(directory, { recursive: true });
+await using ui = await startUi();
+await issueMany(ui, 70);
+const { items } = (await ui.carnet.call('GET', '/v1/issuances?identity=/shop/till-042')) as {
+  items: { serial: string }[];
+};
+const pages: Readonly<Record<string, string>> = {
+  overview: '/ui/',
+  issuances: '/ui/issuances',
+  search: '/ui/issuances?q=/shop/till-04&profile=x509-svid',
+  nothing: '/ui/issuances?q=nobody',
+  issuance: `/ui/issuances/${items[0]?.serial}`,
+};
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  const { page, complaints } = await ui.open({ colorScheme });
+  const shoot = async (name: string): Promise<void> => {
+    for (const [size, viewport] of Object.entries(SIZES)) {
+      await page.setViewportSize(viewport);
+      await page.screenshot({ path: join(directory, `${name}-${colorScheme}-${size}.png`), fullPage: true });
+    }
+  };
+  await page.goto('/ui/');
+  await page.getByLabel('Token').waitFor();
+  await shoot('sign-in');
+  await signIn(page, tokenOf(ui, 'admin'));
+  for (const [name, path] of Object.entries(pages)) {
+    await page.goto(path);
+    await page.getByRole('heading', { level: 1 }).waitFor();
+    await page.waitForLoadState('networkidle');
+    if (name === 'issuance') {
+      await page.getByRole('button', { name: 'Verify proof' }).click();
+      await page.locator('.stamp').waitFor();
+    }
+    await shoot(name);
+  }
+  for (const complaint of complaints) process.stderr.write(`${complaint}\n`);
+}
+process.stdout.write(`${directory}\n`);
