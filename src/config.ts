@@ -8,6 +8,7 @@ import { CarnetError } from './errors.ts';
 import { checkForward, FORWARD_SETTINGS } from './forward-settings.ts';
 import { parseTrustDomain } from './identity/spiffe-id.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
+import { checkOidc, OIDC_SETTINGS } from './oidc-settings.ts';
 import {
   type Address,
   addressOrOffOf,
@@ -256,6 +257,7 @@ export const SERVER_SETTINGS = {
     webUrlOf,
     null,
   ),
+  ...OIDC_SETTINGS,
   keyEncryptionKeyFile: setting<string | null>(
     'key-encryption-key-file',
     'PATH',
@@ -431,6 +433,7 @@ export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS
   checkAttestation(config);
   checkForward(config);
   checkIstio(config);
+  checkOidc(config);
   checkWitnessSettings(config);
   if (config.sdsOnGrpc && config.grpcAddr === null)
     throw new CarnetError('config_invalid', '--sds-on-grpc needs --grpc-addr');

@@ -48,15 +48,18 @@ export function publicUrlOf(value: string): string {
   return url.href.replace(/\/+$/, '');
 }
 
+/** Whether a URL's host is this machine, so that what is said to it crosses no network. */
+export function isOwnMachine(hostname: string): boolean {
+  return /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
+}
+
 /**
  * Parses the origin that browsers reach the server by, without a slash at its end: https, so that a session's cookie
  * is read by nobody on the way, or http on this machine.
  */
 export function webUrlOf(value: string): string {
   const url = URL.canParse(value) ? new URL(value) : null;
-  const isPrivate =
-    url?.protocol === 'https:' ||
-    (url?.protocol === 'http:' && /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(url.hostname));
+  const isPrivate = url?.protocol === 'https:' || (url?.protocol === 'http:' && isOwnMachine(url.hostname));
   if (url === null || !isPrivate || url.href !== `${url.origin}/`)
     throw new CarnetError(
       'config_invalid',

@@ -75,6 +75,17 @@ const REFUSED: [flag: string, value: string][] = [
   ['public-url', 'http://pki.example.org/#a'],
   ['public-url', 'http://pki.example.org/a b'],
   ['public-url', `http://pki.example.org/${'x'.repeat(200)}`],
+  ['web-url', 'carnet.example'],
+  ['web-url', 'http://carnet.example'],
+  ['web-url', 'https://carnet.example/ui'],
+  ['web-url', 'https://user@carnet.example'],
+  ['web-url', 'http://127.0.0.1.evil.example'],
+  ['oidc-issuer', 'http://id.example'],
+  ['oidc-issuer', 'https://id.example/?a'],
+  ['oidc-role', 'boss=all'],
+  ['oidc-role', 'admin='],
+  ['oidc-role', 'admin'],
+  ['oidc-scope', 'email'],
   ['leaf-ttl', '5 parsecs'],
   ['leaf-ttl', '0s'],
   ['leaf-ttl', '31d'],
@@ -197,6 +208,31 @@ test('syslog is at its own port unless told otherwise, and no refusal repeats a 
   const error = t.throws(() => read({}, { CARNET_FORWARD_WEBHOOK: 'http://siem.example/hidden' }));
   t.regex(error?.message ?? '', /^CARNET_FORWARD_WEBHOOK: it is no webhook/);
   t.false(error?.message.includes('hidden'));
+});
+
+const OIDC = {
+  'web-url': 'https://carnet.example',
+  'oidc-issuer': 'https://id.example/realms/one/',
+  'oidc-client-id': 'carnet',
+  'oidc-role': 'admin=platform admins, auditor=a=b,auditor=legal',
+};
+
+test('a sign-in by OpenID Connect is given whole or not at all', (t) => {
+  const { webUrl, oidcIssuer, oidcRole, oidcScope, oidcRoleClaim } = read(OIDC);
+  t.is(webUrl, 'https://carnet.example');
+  t.is(oidcIssuer, 'https://id.example/realms/one/');
+  t.deepEqual(oidcRole, [
+    { role: 'admin', value: 'platform admins' },
+    { role: 'auditor', value: 'a=b' },
+    { role: 'auditor', value: 'legal' },
+  ]);
+  t.deepEqual([oidcScope, oidcRoleClaim], ['openid email', 'groups']);
+  t.notThrows(() => read({ 'web-url': 'http://127.0.0.1:8080' }));
+  for (const missing of Object.keys(OIDC)) {
+    const flags = Object.fromEntries(Object.entries(OIDC).filter(([flag]) => flag !== missing));
+    t.throws(() => read(flags), { code: 'config_invalid' }, missing);
+  }
+  t.throws(() => read({ 'oidc-client-secret-file': '/secret' }), { code: 'config_invalid' });
 });
 
 for (const [what, text] of [

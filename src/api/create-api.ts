@@ -33,6 +33,7 @@ import { jwtKeyRoutes } from './jwt-keys.ts';
 import { isLocalHost } from './local-host.ts';
 import { logRoutes } from './log.ts';
 import { oidcRoutes } from './oidc.ts';
+import { type IdentityProvider, oidcSignInRoutes } from './oidc-sign-in.ts';
 import { openApiRoute } from './openapi.ts';
 import { operatorEventRoutes } from './operator-events.ts';
 import { OwnOrigin } from './own-origin.ts';
@@ -81,6 +82,10 @@ export interface ApiDependencies {
   readonly log: Logger;
   /** Whether it listens on a loopback address (`isLoopback`): then it answers only to this machine's own names. */
   readonly loopback: boolean;
+  /** Where people sign in; null for none. */
+  readonly identityProvider: IdentityProvider | null;
+  /** Whether what has this hash is used for the first time; remembered by all replicas until `until`, in ms. */
+  readonly isFirstUse: (sha256: Uint8Array, until: number) => Promise<boolean>;
   /** Resolves once it is committed. */
   readonly recordEvent: (event: OperatorEvent) => Promise<void>;
   /** Whether each read of evidence leaves an operator event. */
@@ -165,6 +170,14 @@ export function apiRoutes(dependencies: ApiDependencies, authenticators: Authent
       sessions: dependencies.sessions,
       authenticator: authenticators.sessions,
       origin: authenticators.origin,
+      clock,
+    }),
+    ...oidcSignInRoutes({
+      provider: dependencies.identityProvider,
+      sessions: dependencies.sessions,
+      authenticator: authenticators.sessions,
+      origin: authenticators.origin,
+      isFirstUse: dependencies.isFirstUse,
       clock,
     }),
     ...healthRoutes(dependencies.readiness, dependencies.metrics),

@@ -16,6 +16,15 @@ export class OwnOrigin {
     return this.#webUrl?.protocol === 'https:';
   }
 
+  /** A URL of ours. Throws `not_found` where no setting says what browsers know us by. */
+  urlOf(path: string): string {
+    if (this.#webUrl !== null) return `${this.#webUrl.origin}${path}`;
+    throw new CarnetError(
+      'not_found',
+      'the server does not know where browsers reach it: it has no --web-url',
+    );
+  }
+
   /** Whether the Host header names what the setting says. */
   isNamed(host: string | undefined): boolean {
     return host !== undefined && host.toLowerCase() === this.#webUrl?.host;

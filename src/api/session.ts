@@ -21,15 +21,17 @@ export interface Session {
   readonly expiresAt: Date;
 }
 
+export type NewSession = Omit<Session, 'id' | 'lastUsedAt'> & {
+  /** Of its secret. */
+  readonly sha256: Uint8Array;
+};
+
 export interface SessionStore {
   /**
    * Opens one, with an operator event in the same transaction, which has `details` besides; the actor's oldest
    * ones end where they are too many. Throws `overloaded` when all together are, `unauthenticated` when its token has ended.
    */
-  create(
-    session: Omit<Session, 'id' | 'lastUsedAt'> & { readonly sha256: Uint8Array },
-    details: Readonly<Record<string, unknown>>,
-  ): Promise<Session>;
+  create(session: NewSession, details: Readonly<Record<string, unknown>>): Promise<Session>;
   /** By the hash of its secret; those that ended by their times too, those whose token was revoked not. */
   find(sha256: Uint8Array): Promise<Session | undefined>;
   /** Notes its use, unless one of the minute before is noted. */
@@ -43,6 +45,11 @@ export const SESSION_SECONDS = 8 * 3600;
 /** Of whom all hear, and who is to be done soon. */
 export const BREAK_GLASS_SECONDS = 3600;
 export const SESSION_IDLE_SECONDS = 15 * 60;
+
+/** When a session that begins now is over, whatever is done with it. */
+export function sessionEnd(role: Role, now: number): Date {
+  return new Date(now + (role === 'break-glass' ? BREAK_GLASS_SECONDS : SESSION_SECONDS) * 1000);
+}
 
 const SECRET = /^[A-Za-z0-9_-]{43}$/;
 const SECRET_BYTES = 32;

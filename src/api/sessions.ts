@@ -6,19 +6,19 @@ import type { OwnOrigin } from './own-origin.ts';
 import { ROLES } from './role.ts';
 import { type Caller, defineRoute, type Route } from './route.ts';
 import {
-  BREAK_GLASS_SECONDS,
   createSecret,
   csrfOf,
   hashSecret,
+  type NewSession,
   SESSION_IDLE_SECONDS,
   SESSION_SECONDS,
-  type Session,
   type SessionStore,
+  sessionEnd,
 } from './session.ts';
 import type { SessionAuthenticator } from './session-authenticate.ts';
 
 /** A person signs in a few times a day; behind a proxy all come from one address. */
-const SIGN_IN_RATE = { perSecond: 1, burst: 20 };
+export const SIGN_IN_RATE = { perSecond: 1, burst: 20 };
 
 const SessionBody = z
   .strictObject({
@@ -110,11 +110,10 @@ export function sessionRoutes(dependencies: SessionRouteDependencies): Route[] {
   ];
 }
 
-function openedBy(caller: Caller, now: number): Omit<Session, 'id' | 'lastUsedAt'> {
+function openedBy(caller: Caller, now: number): Omit<NewSession, 'sha256'> {
   const { actor, role, scopes, tokenId, expiresAt } = caller;
   if (role === null) throw new CarnetError('unauthenticated', 'nobody has no session');
-  const seconds = role === 'break-glass' ? BREAK_GLASS_SECONDS : SESSION_SECONDS;
-  const end = Math.min(now + seconds * 1000, expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
+  const end = Math.min(sessionEnd(role, now).getTime(), expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
   return {
     actor,
     role,

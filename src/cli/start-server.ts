@@ -48,6 +48,7 @@ import { Grants } from './grants.ts';
 import { listenHttp } from './listen-http.ts';
 import { countedIssue } from './measure.ts';
 import { openNodeAttestors } from './node-attestors.ts';
+import { openIdentityProvider } from './open-identity-provider.ts';
 import { openKeyStore } from './open-key-store.ts';
 import { openStorage } from './open-storage.ts';
 import { refuseDenied } from './refuse-denied.ts';
@@ -105,6 +106,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     isFirst: (sha256, until) => new PostgresTokenUses(database).isFirst(sha256, until),
   };
   const { attestors } = stack.use(openNodeAttestors(config, tokenUses, clock));
+  const identityProvider = await openIdentityProvider(config, clock);
   const dataDir = openDataDir(config.dataDir);
   stack.defer(() => dataDir.close());
   const keys = await openKeyStore(config, options.keyEncryptionKeyText, log);
@@ -131,6 +133,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     entries,
     tokens,
     sessions: new PostgresSessionStore(database),
+    identityProvider,
+    isFirstUse: (sha256, until) => tokenUses.isFirst(sha256, until),
     recordEvent: (event) => insertEvents(database, [event]),
     joinTokens,
     agents,

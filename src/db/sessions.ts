@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Role } from '../api/role.ts';
-import type { Session, SessionStore, SignIn } from '../api/session.ts';
+import type { NewSession, Session, SessionStore, SignIn } from '../api/session.ts';
 import { CarnetError } from '../errors.ts';
 import type { Database, Queryable } from './database.ts';
 import { insertEvents } from './operator-events.ts';
@@ -35,10 +35,7 @@ export class PostgresSessionStore implements SessionStore {
     this.#database = database;
   }
 
-  create(
-    session: Omit<Session, 'id' | 'lastUsedAt'> & { readonly sha256: Uint8Array },
-    details: Readonly<Record<string, unknown>>,
-  ): Promise<Session> {
+  create(session: NewSession, details: Readonly<Record<string, unknown>>): Promise<Session> {
     const { sha256, ...fields } = session;
     const { actor, role, scopes, method, tokenId, createdAt, expiresAt } = fields;
     return this.#database.transact(async (tx) => {

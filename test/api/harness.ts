@@ -70,6 +70,7 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
   const readiness: { now: Readiness } = { now: { ready: true, checks: [] } };
   const logged: string[] = [];
   const events: OperatorEvent[] = [];
+  const uses = new Set<string>();
   const log = createLogger(
     'trace',
     new Writable({
@@ -134,6 +135,11 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
       events.push(event);
     },
     recordEvidenceReads: false,
+    identityProvider: null,
+    isFirstUse: async (sha256) => {
+      const hex = Buffer.from(sha256).toString('hex');
+      return !uses.has(hex) && uses.add(hex) !== undefined;
+    },
     ...overrides,
   });
   const server = await serveHttp(app, { host: '127.0.0.1', port: 0 }, log);

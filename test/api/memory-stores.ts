@@ -1,4 +1,4 @@
-import type { Session, SessionStore } from '../../src/api/session.ts';
+import type { NewSession, Session, SessionStore } from '../../src/api/session.ts';
 import type { NewToken, Token, TokenStore } from '../../src/api/token.ts';
 import type {
   OperatorEventFilter,
@@ -143,9 +143,7 @@ export class MemorySessions implements SessionStore {
     this.#tokens = tokens;
   }
 
-  async create(
-    input: Omit<Session, 'id' | 'lastUsedAt'> & { readonly sha256: Uint8Array },
-  ): Promise<Session> {
+  async create(input: NewSession): Promise<Session> {
     this.#outage.check();
     const { sha256, ...fields } = input;
     const id = `session-${this.sessions.size + 1}`;
