@@ -21,7 +21,7 @@ import {
 } from './certificate-body.ts';
 import { Entry, entryBody } from './entries.ts';
 import { Hex, Pem, SerialInput, Sha256Input, TextInput, Time, TimeInput, timeText } from './fields.ts';
-import { Logged, loggedBody } from './log.ts';
+import { Evidence, evidenceBody, Logged, loggedBody } from './log.ts';
 import { PAGE_QUERY, pageSchema } from './page.ts';
 import { defineRoute, type Route } from './route.ts';
 
@@ -140,6 +140,26 @@ export function issuanceRoutes(issuances: IssuanceQuery, log: LogReader, trustDo
         if (issuance === undefined)
           throw new CarnetError('not_found', `no certificate with the serial ${serial} is on record`);
         return { ...detailsBody(issuance), log: await loggedBody(log, serial) };
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/issuances/{serial}/evidence',
+      name: 'getEvidence',
+      access: 'auditor',
+      evidence: true,
+      summary: 'Get what proves one issuance to others',
+      description:
+        'The log entries of the issuance, of the operator event that wrote its rule, and of what revoked it, with their ' +
+        'proofs in one tree: all that `carnet audit prove` puts in a file.',
+      params: z.strictObject({ serial: SerialInput }),
+      response: Evidence,
+      handle: async ({ params: { serial } }) => {
+        const found = await evidenceBody(log, serial);
+        if (found !== null) return found;
+        if ((await issuances.get(serial)) === undefined)
+          throw new CarnetError('not_found', `no certificate with the serial ${serial} is on record`);
+        throw new CarnetError('unavailable', `${serial} is not in the log yet: try again in a second`);
       },
     }),
   ];

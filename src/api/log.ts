@@ -60,18 +60,34 @@ const LogState = z
   })
   .meta({ id: 'Log' });
 
+const PROOF_FIELDS = {
+  index: z.int(),
+  entry: Base64.meta({ description: 'What is in the log, byte by byte as docs/AUDIT.md says' }),
+  inclusion_proof: z.array(Base64).meta({ description: 'Hashes, lowest first (RFC 6962 §2.1.1)' }),
+};
+const Checkpoint = z.string().meta({ description: 'A signed note (C2SP tlog-checkpoint)' });
+
 /** Where an issuance is in the log, and the proof of it. */
-export const Logged = z
+export const Logged = z.strictObject({ ...PROOF_FIELDS, checkpoint: Checkpoint }).meta({ id: 'Logged' });
+
+const LogProof = z.strictObject(PROOF_FIELDS).meta({ id: 'LogProof' });
+
+/** The entries that tell of an issuance, in one tree. */
+export const Evidence = z
   .strictObject({
-    index: z.int(),
-    entry: Base64.meta({ description: 'What is in the log, byte by byte as docs/AUDIT.md says' }),
-    inclusion_proof: z.array(Base64).meta({ description: 'Hashes, lowest first (RFC 6962 §2.1.1)' }),
-    checkpoint: z.string().meta({ description: 'A signed note (C2SP tlog-checkpoint)' }),
+    verifier_key: z.string().meta({ description: 'C2SP signed-note' }),
+    checkpoint: Checkpoint,
+    issuance: LogProof,
+    rule: LogProof.nullable().meta({
+      description: 'The operator event that wrote the registration entry as it was; null for none',
+    }),
+    revocation: LogProof.nullable().meta({ description: 'Null for one that is not revoked' }),
   })
-  .meta({ id: 'Logged' });
+  .meta({ id: 'Evidence' });
 
 export type LogBody = z.output<typeof LogState>;
 export type LoggedBody = z.output<typeof Logged>;
+export type EvidenceBody = z.output<typeof Evidence>;
 
 /**
  * The log as C2SP tlog-tiles lays it out, below /log. Checkpoints, hashes and the key are for everybody: they tell how
@@ -165,15 +181,44 @@ export function logRoutes(log: LogReader): Route[] {
   ];
 }
 
+/** What shows that an issuance is in the log, why it was given and what ended it; null until it is in the log. */
+export async function evidenceBody(log: LogReader, serial: string): Promise<z.input<typeof Evidence> | null> {
+  const places = await log.findEvidence(serial);
+  if (places === null) return null;
+  const { issuance, rule, revocation } = places;
+  const tree = await treeWith(log, Math.max(issuance, rule ?? 0, revocation ?? 0));
+  if (tree === null) return null;
+  const proofOf = (index: number | null) => (index === null ? null : proofBody(log, index, tree.size));
+  const issued = await proofOf(issuance);
+  return (
+    issued && {
+      verifier_key: formatVerifierKey(verifierOf(await keyOf(log))),
+      checkpoint: tree.note,
+      issuance: issued,
+      rule: await proofOf(rule),
+      revocation: await proofOf(revocation),
+    }
+  );
+}
+
 /** Null for an issuance that is in no checkpoint yet. */
 export async function loggedBody(log: LogReader, serial: string): Promise<z.input<typeof Logged> | null> {
   const index = await log.findIssuance(serial);
   const tree = index === null ? null : await treeWith(log, index);
   if (index === null || tree === null) return null;
+  const proof = await proofBody(log, index, tree.size);
+  return proof && { ...proof, checkpoint: tree.note };
+}
+
+async function proofBody(
+  log: LogReader,
+  index: number,
+  size: number,
+): Promise<z.input<typeof LogProof> | null> {
   const [entry] = await log.entries(index, index + 1);
   if (entry === undefined) return null;
-  const proof = await proveInclusion(index, tree.size, log.readNodes);
-  return { index, entry: base64(entry), inclusion_proof: proof.map(base64), checkpoint: tree.note };
+  const proof = await proveInclusion(index, size, log.readNodes);
+  return { index, entry: base64(entry), inclusion_proof: proof.map(base64) };
 }
 
 /** A checkpoint that witnesses cosigned is worth more than a later one. */

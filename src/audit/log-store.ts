@@ -39,6 +39,13 @@ export interface LogStore {
   sequence<T>(work: (tx: LogTransaction) => Promise<T>): Promise<T | null>;
 }
 
+/** Indexes of entries. */
+export interface EvidencePlaces {
+  readonly issuance: number;
+  readonly rule: number | null;
+  readonly revocation: number | null;
+}
+
 /** What the log shows. */
 export interface LogReader {
   readonly readNodes: ReadNodes;
@@ -60,6 +67,8 @@ export interface LogReader {
   entries(start: number, end: number): Promise<Uint8Array[]>;
   /** Where the issuance with a serial (32 digits of lower-case hex) is; null for one that is in no checkpoint yet. */
   findIssuance(serial: string): Promise<number | null>;
+  /** The same, and where the operator event that wrote its entry's version is, and what revoked it; null for none. */
+  findEvidence(serial: string): Promise<EvidencePlaces | null>;
   /** Since when the oldest row that is in no checkpoint waits for one; null for none. */
   waitingSince(): Promise<Date | null>;
 }

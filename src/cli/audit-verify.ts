@@ -1,25 +1,17 @@
 import { Command } from 'commander';
-import { checkEvidence, EvidenceBundle } from '../audit/evidence.ts';
-import { checkWitnesses } from '../audit/log/cosignature.ts';
 import { SERVER_SETTINGS } from '../config.ts';
-import { CarnetError } from '../errors.ts';
 import { addSettings, flagsOf, readSettings } from '../settings.ts';
 import { collect } from './operator.ts';
-import { type Terminal, writeJson, writeLine } from './output.ts';
-import { readGiven } from './read-given.ts';
-import { noteKey, type VerifyDatabaseFlags, verifyDatabase } from './verify-database.ts';
+import type { Terminal } from './output.ts';
+import { type VerifyBundleFlags, verifyBundle } from './verify-bundle.ts';
+import { type VerifyDatabaseFlags, verifyDatabase } from './verify-database.ts';
 import { verifyExport } from './verify-export.ts';
-import {
-  addWitnessFlags,
-  cosignatureBodies,
-  describeCosignatures,
-  witnessPolicyOf,
-} from './witness-policy.ts';
+import { addWitnessFlags } from './witness-policy.ts';
 
 const { dataDir, databaseUrl } = SERVER_SETTINGS;
 const SETTINGS = { dataDir, databaseUrl };
 
-interface VerifyFlags extends VerifyDatabaseFlags {
+interface VerifyFlags extends VerifyDatabaseFlags, VerifyBundleFlags {
   readonly bundle?: string;
   readonly export?: string;
 }
@@ -66,42 +58,4 @@ export function verifyCommand(terminal: Terminal): Command {
     else if (flags.bundle !== undefined) await verifyBundle(flags.bundle, flags, terminal);
     else await verifyDatabase(readSettings(SETTINGS, flagsOf(verify), terminal.env), flags, terminal);
   });
-}
-
-async function verifyBundle(
-  file: string,
-  { verifierKey, json, ...flags }: VerifyFlags,
-  terminal: Terminal,
-): Promise<void> {
-  const bundle = parseBundle(file, await readGiven(file));
-  const { size } = checkEvidence(bundle, verifierKey?.trim() ?? null);
-  const policy = witnessPolicyOf(flags);
-  const cosignatures = policy === null ? [] : checkWitnesses(bundle.log.checkpoint, policy);
-  const { serial, identity } = bundle.issuance;
-  const { index } = bundle.log;
-  if (json === true)
-    writeJson(terminal, {
-      ok: true,
-      serial,
-      identity,
-      index,
-      size,
-      cosignatures: cosignatureBodies(cosignatures),
-    });
-  else {
-    writeLine(
-      terminal,
-      `${serial} (${identity}) is entry ${index} of the log's first ${size}, as the bundle says`,
-    );
-    if (policy !== null) writeLine(terminal, `these are cosigned by ${describeCosignatures(cosignatures)}`);
-  }
-  if (verifierKey === undefined) noteKey(terminal, bundle.log.verifier_key);
-}
-
-function parseBundle(file: string, text: string): EvidenceBundle {
-  try {
-    return EvidenceBundle.parse(JSON.parse(text));
-  } catch (error) {
-    throw new CarnetError('invalid_argument', `${file} is not a bundle of evidence`, { cause: error });
-  }
 }

@@ -2,7 +2,14 @@ import { ENTRY_KINDS } from '../audit/log/entry.ts';
 import type { CompleteNode } from '../audit/log/frontier.ts';
 import type { Hash } from '../audit/log/merkle.ts';
 import type { NodeRange } from '../audit/log/subtree.ts';
-import type { LogReader, LogStore, LogTransaction, SignedTree, StoredLogKey } from '../audit/log-store.ts';
+import type {
+  EvidencePlaces,
+  LogReader,
+  LogStore,
+  LogTransaction,
+  SignedTree,
+  StoredLogKey,
+} from '../audit/log-store.ts';
 import type { Witness, Witnessing, WitnessProblem, WitnessState, WitnessStore } from '../audit/witness.ts';
 import { CarnetError } from '../errors.ts';
 import type { Database, Queryable } from './database.ts';
@@ -75,6 +82,26 @@ export class PostgresLog implements LogStore, LogReader, WitnessStore {
       [serial],
     );
     return row === undefined ? null : Number(row.leaf_index);
+  }
+
+  async findEvidence(serial: string): Promise<EvidencePlaces | null> {
+    const [row] = await this.#database.query<Record<keyof EvidencePlaces, string | null>>(
+      `SELECT
+         (SELECT leaf_index FROM log_entry WHERE kind = ${ENTRY_KINDS.issuance} AND row_id = issuance.id) AS issuance,
+         (SELECT min(leaf_index) FROM log_entry WHERE kind = ${ENTRY_KINDS.operator_event} AND row_id IN (
+            SELECT id FROM operator_event WHERE subject = entry_id AND action IN ('entry.create', 'entry.update')
+              AND after ->> 'version' = entry_version::text)) AS rule,
+         (SELECT leaf_index FROM log_entry WHERE kind = ${ENTRY_KINDS.revocation} AND row_id = (
+            SELECT id FROM revocation WHERE revocation.serial = issuance.serial)) AS revocation
+       FROM issuance WHERE serial = decode($1, 'hex') LIMIT 1`,
+      [serial],
+    );
+    const indexOf = (index: string | null | undefined): number | null =>
+      index == null ? null : Number(index);
+    const issuance = indexOf(row?.issuance);
+    return issuance === null
+      ? null
+      : { issuance, rule: indexOf(row?.rule), revocation: indexOf(row?.revocation) };
   }
 
   async waitingSince(): Promise<Date | null> {

@@ -93,6 +93,26 @@ test('an issuance comes with its entry and the proof that it is in the log', asy
   t.true(checkInclusion(2, leafHash(Buffer.from(entry, 'base64')), openCheckpoint(checkpoint, key), proof));
 });
 
+test('evidence of an issuance has its entry and proof in the tree of its checkpoint, once it is in the log', async (t) => {
+  const api = await startApi(t);
+  const issuance = makeIssuance(7, await makeCertificate('leaf'));
+  const path = `/v1/issuances/${issuance.serial}/evidence`;
+  t.is((await call(api, 'GET', path)).status, 404);
+  api.issuances.issuances.push(issuance);
+  t.is((await call(api, 'GET', path)).status, 503);
+  const entries = fill(api);
+  api.auditLog.serials = ['', '', issuance.serial];
+  const answer = await call(api, 'GET', path, { as: 'auditor' });
+  const { json: document } = await call(api, 'GET', '/v1/openapi.json');
+  assertDocumented(t, document, ['GET', '/v1/issuances/{serial}/evidence'], answer);
+  const { verifier_key, checkpoint, issuance: logged, rule, revocation } = answer.json;
+  t.deepEqual([rule, revocation], [null, null]);
+  t.deepEqual(Buffer.from(logged.entry, 'base64'), entries[2]);
+  const proof = logged.inclusion_proof.map((hash: string) => Buffer.from(hash, 'base64'));
+  const tree = openCheckpoint(checkpoint, parseVerifierKey(verifier_key));
+  t.true(checkInclusion(logged.index, leafHash(Buffer.from(logged.entry, 'base64')), tree, proof));
+});
+
 test('the state of the log says how much is in it, and since when the oldest record waits', async (t) => {
   const api = await startApi(t);
   fill(api);

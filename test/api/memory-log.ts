@@ -3,7 +3,7 @@ import { encodeCheckpoint } from '../../src/audit/log/checkpoint.ts';
 import { leafHash } from '../../src/audit/log/merkle.ts';
 import { encodeNote, noteSignature } from '../../src/audit/log/note.ts';
 import { verifierOf } from '../../src/audit/log-key.ts';
-import type { LogReader, SignedTree, StoredLogKey } from '../../src/audit/log-store.ts';
+import type { EvidencePlaces, LogReader, SignedTree, StoredLogKey } from '../../src/audit/log-store.ts';
 import type { WitnessState } from '../../src/audit/witness.ts';
 import { storedBy } from '../audit/log/definition.ts';
 
@@ -61,6 +61,11 @@ export class MemoryLog implements LogReader {
   async findIssuance(serial: string): Promise<number | null> {
     const index = this.serials.indexOf(serial);
     return index === -1 ? null : index;
+  }
+
+  async findEvidence(serial: string): Promise<EvidencePlaces | null> {
+    const issuance = await this.findIssuance(serial);
+    return issuance === null ? null : { issuance, rule: null, revocation: null };
   }
 
   async waitingSince(): Promise<Date | null> {

@@ -58,6 +58,7 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['GET', '/v1/issuances', '/v1/issuances?limit=1', undefined, 200],
     ['GET', '/v1/issuances/{serial}', `/v1/issuances/${(10).toString(16).padStart(32, '0')}`, undefined, 200],
     ['GET', '/v1/issuances/{serial}', '/v1/issuances/00', undefined, 404],
+    ['GET', '/v1/issuances/{serial}/evidence', '/v1/issuances/00/evidence', undefined, 404],
     ['GET', '/v1/operator-events', '/v1/operator-events', undefined, 200],
     ['GET', '/v1/authorities', '/v1/authorities', undefined, 200],
     ['GET', '/v1/proxies', '/v1/proxies', undefined, 200],

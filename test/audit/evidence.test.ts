@@ -1,94 +1,208 @@
-import test from 'ava';
-import { checkEvidence, EvidenceBundle } from '../../src/audit/evidence.ts';
+import test, { type ExecutionContext } from 'ava';
+import { buildEvidence, checkEvidence, EvidenceBundle } from '../../src/audit/evidence.ts';
+import { proveInclusion } from '../../src/audit/log/proof.ts';
 import { auditCommand } from '../../src/cli/audit.ts';
+import { PostgresEntryStore } from '../../src/db/entries.ts';
 import { PostgresIssuanceQuery } from '../../src/db/issuance-query.ts';
 import { insertIssuances } from '../../src/db/issuances.ts';
 import { PostgresLog } from '../../src/db/log.ts';
+import { insertEvents } from '../../src/db/operator-events.ts';
 import { errorCodeOf } from '../../src/errors.ts';
+import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
+import { parseEntry } from '../../src/policy/parse-entry.ts';
 import { makeCertificate } from '../api/harness.ts';
 import { runCommand, startOperator } from '../cli/harness.ts';
 import { issuance, openDatabase } from '../db/fixtures.ts';
-import { sequenceAll } from '../db/log-fixtures.ts';
+import { event, recordRevocation, sequenceAll } from '../db/log-fixtures.ts';
 import { createDatabase } from '../support/database.ts';
 
 const created = await createDatabase();
 const database = openDatabase(created.url);
+const entries = new PostgresEntryStore(database);
 const given = issuance({
   certificate: await makeCertificate('leaf'),
   dnsNames: ['a.internal', 'b.internal'],
   evidence: { uid: 1000, groups: [1, 2], path: '/usr/bin/ü' },
+  entryId: 'web',
+  entryVersion: 2,
 });
+const token = issuance({
+  profile: 'jwt-svid',
+  certificate: Buffer.from('eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0'),
+  entryId: null,
+  entryVersion: null,
+  evidence: null,
+  node: null,
+  instance: null,
+});
+const ANOTHER_KEY = 'PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW';
 test.after.always(async () => {
   await database.close();
   await created.drop();
 });
 
+async function prove(t: ExecutionContext, serial: string) {
+  const overrides = { issuances: new PostgresIssuanceQuery(database), auditLog: new PostgresLog(database) };
+  const { env } = await startOperator(t, overrides);
+  return runCommand(auditCommand, ['prove', serial], { env });
+}
+
+test.serial('prove refuses while the issuance is not in the log', async (t) => {
+  await entries.create(web('/web', 'unix:uid:1'), 'operator:ada');
+  await entries.apply([web('/web', 'unix:uid:1000')], 'operator:grace');
+  // One that wrote the same version of another entry, and one that says of ours what no entry said.
+  await entries.create({ ...web('/other', 'unix:uid:7'), id: 'other' }, 'operator:ada');
+  await insertEvents(database, [event({ action: 'token.create', subject: 'web', after: { version: 2 } })]);
+  await insertIssuances(database, [issuance(), given, token, issuance()]);
+  const { code, stderr } = await prove(t, given.serial);
+  t.is(code, 1);
+  t.regex(stderr, /is not in the log yet/);
+});
+
 test.serial(
-  'prove refuses while the issuance is not in the log, and then writes what holds by itself',
+  'prove writes what holds by itself: the issuance, the rule as it was and who wrote it',
   async (t) => {
-    const overrides = { issuances: new PostgresIssuanceQuery(database), auditLog: new PostgresLog(database) };
-    const { env } = await startOperator(t, overrides);
-    await insertIssuances(database, [issuance(), given, issuance()]);
-    t.regex(
-      (await runCommand(auditCommand, ['prove', given.serial], { env })).stderr,
-      /is not in the log yet/,
-    );
-    await sequenceAll(database, 3);
-    const { stdout, stderr } = await runCommand(auditCommand, ['prove', given.serial], { env });
+    await sequenceAll(database, 8);
+    const { stdout, stderr } = await prove(t, given.serial);
     t.regex(stderr, /check it by: carnet audit verify --bundle FILE --verifier-key 'carnet\.local\/log\+/);
     const bundle = EvidenceBundle.parse(JSON.parse(stdout));
-    t.is(checkEvidence(bundle, null).size, 3);
-    t.is(checkEvidence(bundle, bundle.log.verifier_key).size, 3);
+    t.is(checkEvidence(bundle, null).size, 8);
+    t.is(checkEvidence(bundle, bundle.log.verifier_key).size, 8);
+    t.like(bundle.issuance, { serial: given.serial, entry: 'web', entry_version: 2, token: null });
+    t.like(bundle.rule, {
+      id: 'web',
+      version: 2,
+      spiffe_id: 'spiffe://carnet.local/web',
+      selectors: ['unix:uid:1000'],
+      ttl: '1h',
+      action: 'entry.update',
+      written_by: 'operator:grace',
+    });
+    t.is(bundle.revocation, null);
+    assertNothingCanBeAltered(t, bundle);
 
-    for (const field of COVERED) {
-      const changed = {
-        ...bundle,
-        issuance: { ...bundle.issuance, [field]: otherThan(bundle.issuance[field]) },
-      };
-      t.is(errorCodeOf(t.throws(() => checkEvidence(changed, null))), 'conflict', field);
-    }
-    for (const [field, value] of [
-      ['index', 2],
-      ['entry', Buffer.from('\x01\x01').toString('base64')],
-      ['inclusion_proof', []],
-      ['checkpoint', bundle.log.checkpoint.replace('\n3\n', '\n4\n')],
-      ['verifier_key', 'PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW'],
+    for (const [what, changed] of [
+      ['the key', { ...bundle.log, verifier_key: ANOTHER_KEY }],
+      ['the checkpoint', { ...bundle.log, checkpoint: bundle.log.checkpoint.replace('\n8\n', '\n9\n') }],
     ] as const)
-      t.throws(
-        () => checkEvidence({ ...bundle, log: { ...bundle.log, [field]: value } }, null),
-        undefined,
-        field,
-      );
-    const another = 'PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW';
-    t.is(errorCodeOf(t.throws(() => checkEvidence(bundle, another))), 'invalid_argument');
+      t.throws(() => checkEvidence({ ...bundle, log: changed }, null), undefined, what);
+    t.is(errorCodeOf(t.throws(() => checkEvidence(bundle, ANOTHER_KEY))), 'invalid_argument');
   },
 );
 
-/** All that a bundle says of an issuance and an entry has as well. */
-const COVERED = [
-  'serial',
-  'identity',
-  'dns_names',
-  'profile',
-  'not_before',
-  'not_after',
-  'recorded_at',
-  'authority',
-  'node',
-  'instance',
-  'entry',
-  'entry_version',
-  'requester',
-  'public_key_sha256',
-  'certificate_sha256',
-  'certificate',
-  'evidence',
-] as const;
+test.serial('a rule that is left out, or is another one, is not the rule', async (t) => {
+  const bundle = EvidenceBundle.parse(JSON.parse((await prove(t, given.serial)).stdout));
+  t.throws(() => checkEvidence({ ...bundle, rule: null }, null), {
+    message: /web version 2, is left out$/,
+  });
+  const { verifier_key, checkpoint, ...issued } = bundle.log;
+  const log = new PostgresLog(database);
+  const { size } = checkEvidence(bundle, null);
+  for (let index = 0; index < size; index++) {
+    if (index === bundle.rule?.log.index) continue;
+    const rule = await proofOf(log, index, size);
+    // Whatever of the log it is, by its own proof, which holds.
+    t.throws(
+      () =>
+        checkEvidence(
+          buildEvidence({ verifier_key, checkpoint, issuance: issued, rule, revocation: null }, ''),
+          null,
+        ),
+      { message: /^the rule is|not one that wrote a registration entry$|^the entry does not tell of/ },
+      `entry ${index}`,
+    );
+  }
+});
+
+test.serial('the evidence of a JWT-SVID has what was signed', async (t) => {
+  const bundle = EvidenceBundle.parse(JSON.parse((await prove(t, token.serial)).stdout));
+  t.like(bundle.issuance, {
+    certificate: null,
+    token: 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0',
+    evidence: null,
+  });
+  t.is(bundle.rule, null);
+  assertNothingCanBeAltered(t, bundle);
+});
+
+test.serial('what revoked it is proved with it, and no other revocation passes for it', async (t) => {
+  await recordRevocation(database);
+  await database.query(
+    `INSERT INTO revocation (serial, authority_id, not_after, reason_code, reason, actor)
+     VALUES (decode($1, 'hex'), 'issuing-0a1b2c3d', now(), 'keyCompromise', 'lost', 'operator:test')`,
+    [given.serial],
+  );
+  await sequenceAll(database, 10);
+  const bundle = EvidenceBundle.parse(JSON.parse((await prove(t, given.serial)).stdout));
+  t.like(bundle.revocation, { reason_code: 'keyCompromise', actor: 'operator:test', reason: 'lost' });
+  assertNothingCanBeAltered(t, bundle);
+  const { verifier_key, checkpoint, ...issued } = bundle.log;
+  const other = bundle.revocation?.log.index === 8 ? 9 : 8;
+  const revocation = await proofOf(new PostgresLog(database), other, 10);
+  const swapped = buildEvidence(
+    { verifier_key, checkpoint, issuance: issued, rule: bundle.rule?.log ?? null, revocation },
+    '',
+  );
+  t.throws(() => checkEvidence(swapped, null), { message: /^the revocation is of / });
+});
+
+function web(path: string, selector: string) {
+  return parseEntry(
+    { id: 'web', spiffe_id: path, selectors: [selector], dns_names: ['web.internal'], ttl: '1h' },
+    parseTrustDomain('carnet.local'),
+  );
+}
+
+async function proofOf(log: PostgresLog, index: number, size: number) {
+  const [entry] = await log.entries(index, index + 1);
+  const proof = await proveInclusion(index, size, log.readNodes);
+  return {
+    index,
+    entry: Buffer.from(entry ?? []).toString('base64'),
+    inclusion_proof: proof.map((hash) => Buffer.from(hash).toString('base64')),
+  };
+}
+
+/** Changes every value of the bundle, however deep, and takes each away: neither may pass. */
+function assertNothingCanBeAltered(t: ExecutionContext, bundle: EvidenceBundle): void {
+  const paths = [...pathsOf(bundle)].filter(([first]) => first !== 'check');
+  t.true(paths.length > 30);
+  for (const path of paths)
+    for (const [how, change] of [
+      ['changed', otherThan],
+      ['taken away', () => undefined],
+    ] as const) {
+      const altered = structuredClone(bundle) as unknown;
+      const last = path.at(-1) as string;
+      const parent = path.slice(0, -1).reduce((at, name) => (at as Record<string, unknown>)[name], altered);
+      const holder = parent as Record<string, unknown>;
+      const value = change(holder[last]);
+      if (value !== undefined) holder[last] = value;
+      else if (Array.isArray(holder)) holder.splice(Number(last), 1);
+      else delete holder[last];
+      t.throws(
+        () => checkEvidence(EvidenceBundle.parse(JSON.parse(JSON.stringify(altered))), null),
+        undefined,
+        `${path.join('.')} ${how}`,
+      );
+    }
+}
+
+function* pathsOf(value: unknown, path: readonly string[] = []): Generator<readonly string[]> {
+  if (typeof value === 'object' && value !== null)
+    for (const [name, inner] of Object.entries(value)) {
+      yield [...path, name];
+      yield* pathsOf(inner, [...path, name]);
+    }
+}
 
 function otherThan(value: unknown): unknown {
+  if (value === null) return 'something';
   if (typeof value === 'number') return value + 1;
   if (Array.isArray(value)) return [...value, 'more'];
   if (typeof value === 'object') return { ...value, more: 1 };
+  // The first letter or digit that can be another of its kind: base64, hex and times stay well-formed.
   const text = String(value);
-  return text.startsWith('2') ? text.replace(/^2/, '3') : text.replace(/[a-f1-9](?=[^a-f1-9]*$)/, '0');
+  const other = text.replace(/[0-8a-ex-yA-Y]/, (c) => String.fromCharCode(c.charCodeAt(0) + 1));
+  return other === text ? `${text}!` : other;
 }
