@@ -3,9 +3,11 @@ import Koa, { type Middleware } from 'koa';
 import type { AgentStore } from '../agent/server/agent-store.ts';
 import type { JoinTokenStore } from '../agent/server/join-token-store.ts';
 import type { ExportSource } from '../audit/export.ts';
+import type { LegalHolds } from '../audit/legal-hold.ts';
 import type { LogReader } from '../audit/log-store.ts';
 import type { OperatorEvent, OperatorEventQuery } from '../audit/operator-event.ts';
 import type { IssuanceQuery } from '../audit/query.ts';
+import type { RetiredList } from '../audit/retired-list.ts';
 import type { StoredJwtKey } from '../ca/jwt-key.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyView } from '../delivery/proxies.ts';
@@ -40,6 +42,7 @@ import { OwnOrigin } from './own-origin.ts';
 import { proxyRoutes } from './proxies.ts';
 import { type Published, publishedRoutes } from './published.ts';
 import { answerEvery } from './respond.ts';
+import { retentionRoutes } from './retention.ts';
 import { type Revocations, revocationRoutes } from './revocations.ts';
 import { type Rotations, rotationRoutes } from './rotations.ts';
 import type { Route } from './route.ts';
@@ -61,6 +64,8 @@ export interface ApiDependencies {
   readonly auditLog: LogReader;
   readonly exports: ExportSource;
   readonly sinks: Sinks;
+  readonly holds: LegalHolds;
+  readonly retired: RetiredList;
   readonly authorities: AuthorityList;
   readonly tokens: TokenStore;
   readonly sessions: SessionStore;
@@ -138,11 +143,12 @@ export function apiRoutes(dependencies: ApiDependencies, authenticators: Authent
   const { tokens, clock, trustDomain } = dependencies;
   const routes: Route[] = [
     ...entryRoutes(dependencies.entries, trustDomain),
-    ...issuanceRoutes(dependencies.issuances, dependencies.auditLog, trustDomain),
+    ...issuanceRoutes(dependencies.issuances, dependencies.auditLog, trustDomain, dependencies.retired),
     ...operatorEventRoutes(dependencies.operatorEvents),
     ...logRoutes(dependencies.auditLog),
     ...exportRoutes(dependencies.exports, dependencies.auditLog, trustDomain),
     ...sinkRoutes(dependencies.sinks),
+    ...retentionRoutes(dependencies.holds, dependencies.retired, trustDomain),
     ...authorityRoutes(dependencies.authorities),
     ...rotationRoutes(dependencies.rotations),
     ...upstreamRoutes(dependencies.upstream),

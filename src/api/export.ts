@@ -7,7 +7,7 @@ import type { LogReader } from '../audit/log-store.ts';
 import { CarnetError } from '../errors.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { TextInput, TimeInput } from './fields.ts';
-import { identityOf } from './issuances.ts';
+import { identityOf, identityPrefixOf } from './issuances.ts';
 import { defineRoute, type Route } from './route.ts';
 import { Streamed } from './streamed.ts';
 
@@ -58,6 +58,7 @@ export function exportRoutes(source: ExportSource, log: LogReader, trustDomain: 
       path: '/v1/export/{kind}',
       name: 'exportHistory',
       access: 'auditor',
+      evidence: true,
       evidence: true,
       summary: 'Export history',
       description:
@@ -121,6 +122,6 @@ function filterOf(kinds: ExportFilter['kinds'], query: ExportQuery, trustDomain:
 function identitiesOf({ identity, identity_prefix: prefix }: ExportQuery, trustDomain: TrustDomain) {
   return {
     identity: identity && identityOf(identity, trustDomain),
-    identityPrefix: prefix?.startsWith('/') ? `spiffe://${trustDomain}${prefix}` : prefix,
+    identityPrefix: prefix && identityPrefixOf(prefix, trustDomain),
   };
 }

@@ -9,6 +9,7 @@ import type {
   RecordedIssuance,
   Revocation,
 } from '../audit/query.ts';
+import { type RetiredList, retiredInWords } from '../audit/retired-list.ts';
 import { JWT_SVID } from '../ca/profile.ts';
 import { CarnetError } from '../errors.ts';
 import { parseSpiffeId, spiffeIdOf, type TrustDomain } from '../identity/spiffe-id.ts';
@@ -108,7 +109,12 @@ const IssuanceQueryParameters = z.strictObject({
   ...PAGE_QUERY,
 });
 
-export function issuanceRoutes(issuances: IssuanceQuery, log: LogReader, trustDomain: TrustDomain): Route[] {
+export function issuanceRoutes(
+  issuances: IssuanceQuery,
+  log: LogReader,
+  trustDomain: TrustDomain,
+  retired: RetiredList,
+): Route[] {
   return [
     defineRoute({
       method: 'GET',
@@ -138,7 +144,10 @@ export function issuanceRoutes(issuances: IssuanceQuery, log: LogReader, trustDo
       handle: async ({ params: { serial } }) => {
         const issuance = await issuances.get(serial);
         if (issuance === undefined)
-          throw new CarnetError('not_found', `no certificate with the serial ${serial} is on record`);
+          throw new CarnetError(
+            'not_found',
+            `no certificate with the serial ${serial} is on record${retiredInWords(await retired.retired(), 'issuance')}`,
+          );
         return { ...detailsBody(issuance), log: await loggedBody(log, serial) };
       },
     }),
@@ -197,7 +206,7 @@ function filterOf(query: z.output<typeof IssuanceQueryParameters>, trustDomain: 
 }
 
 /** The beginning of a SPIFFE ID, as an operator writes it: whole, or of its path. Throws `spiffe_id_invalid`. */
-function identityPrefixOf(text: string, trustDomain: TrustDomain): string {
+export function identityPrefixOf(text: string, trustDomain: TrustDomain): string {
   const whole = text.startsWith('/') ? `spiffe://${trustDomain}${text}` : text;
   if (IDENTITY_PREFIX.test(whole)) return whole;
   throw new CarnetError(

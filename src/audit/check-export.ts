@@ -41,7 +41,12 @@ export async function checkExport(
   const lines = new ExportLines(form.format);
   const writer = lineWriter(kindsOf(request), form);
   const sha256 = createHash('sha256');
-  const whole = form.full && isOfAll(request) ? Frontier.empty() : null;
+  const left = manifest.retired.reduce((sum, { rows }) => sum + rows, 0);
+  if (isOfAll(request) && manifest.records + left !== size)
+    throw refused(
+      `of ${size} entries it has ${manifest.records}, and ${left} were taken out of the database before`,
+    );
+  const whole = form.full && isOfAll(request) && left === 0 ? Frontier.empty() : null;
   let last = -1;
   let header = writer.header;
   for await (const piece of pieces) {

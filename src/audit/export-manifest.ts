@@ -21,6 +21,10 @@ export const ExportManifest = z.strictObject({
   /** The entries of the log that it was made of: the first so many. */
   size: z.int(),
   records: z.int(),
+  /** Months that are not in it, because they were taken out of the database before: where their records are. */
+  retired: z.array(
+    z.strictObject({ partition: z.string(), rows: z.int(), file: z.string(), sha256: z.string() }),
+  ),
   first_index: z.int().nullable(),
   last_index: z.int().nullable(),
   bytes: z.int(),

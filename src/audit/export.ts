@@ -32,6 +32,8 @@ export interface ExportFilter {
 export interface ExportedRow extends Omit<LoggedRecord, 'record'> {
   /** Null where the row is gone. */
   readonly record: Uint8Array | null;
+  /** It is gone with its partition, after an export on record. */
+  readonly retired: boolean;
 }
 
 /** Where the records are. */
@@ -53,7 +55,7 @@ const WINDOW = 20_000;
 
 /**
  * The records that fit, as lines, a chunk of them at a time: those of the log's entries in `range`, in its order. The
- * same range of the same log gives the same bytes. Nothing is held in the database while nobody takes the next chunk.
+ * same range of the same log gives the same bytes, but for records that are out of the database: they are left out. Nothing is held in the database while nobody takes the next chunk.
  * Throws `internal` for a record that is not what the log has of it, and what the source throws.
  */
 export async function* exportText(
@@ -65,7 +67,8 @@ export async function* exportText(
   const writer = lineWriter(filter.kinds, form);
   if (range.start === 0 && writer.header !== '') yield writer.header;
   for await (const { rows } of chunksOf(source, filter, range)) {
-    if (rows.length > 0) yield rows.map((row) => writer.line(checked(row))).join('');
+    const lines = rows.filter(({ retired }) => !retired).map((row) => writer.line(checked(row)));
+    if (lines.length > 0) yield lines.join('');
   }
 }
 

@@ -3,6 +3,7 @@ import type { CompleteNode } from './log/frontier.ts';
 import type { Hash } from './log/merkle.ts';
 import type { ReadNodes } from './log/subtree.ts';
 import type { SignedTree } from './log-store.ts';
+import type { RetiredSource } from './retired.ts';
 
 /** A row, by its place in the order of the log: (transaction, kind, ID). */
 export interface Place {
@@ -29,7 +30,7 @@ export interface RowRange {
 }
 
 /** The database as it is, read by one who does not trust it. */
-export interface LogSource {
+export interface LogSource extends RetiredSource {
   /** Throws `internal` where the log does not have them all. */
   readonly readNodes: ReadNodes;
   /** The latest checkpoint; null before the first. */

@@ -3,6 +3,7 @@ import { ENTRY_KINDS, type EntryKind, encodeEntry, placeOf } from './log/entry.t
 import { type Hash, leafHashOf } from './log/merkle.ts';
 import type { LoggedEntry, LogSource, Place } from './log-source.ts';
 import type { SignedTree } from './log-store.ts';
+import { isRetired, type RetiredSpan } from './retired.ts';
 
 const KINDS = Object.keys(ENTRY_KINDS) as EntryKind[];
 /** Some hundred bytes of memory each; enough that asking for them costs little beside reading them. */
@@ -30,12 +31,17 @@ interface Before {
 }
 
 /** In order from `before` on, each read while those before it are worked on. */
-export async function* chunksOf(source: LogSource, before: Before, size: number): AsyncGenerator<Chunk> {
+export async function* chunksOf(
+  source: LogSource,
+  before: Before,
+  size: number,
+  retired: readonly RetiredSpan[],
+): AsyncGenerator<Chunk> {
   const reading: Promise<Chunk>[] = [];
   for (let start = before.size; start < size || reading.length > 0; start += CHUNK) {
     if (start < size) {
       const last = start === before.size ? before.last : null;
-      const chunk = readChunk(source, { size: start, last }, Math.min(size, start + CHUNK));
+      const chunk = readChunk(source, { size: start, last }, Math.min(size, start + CHUNK), retired);
       // A failure counts when it is its turn, also where a fault before it ends everything.
       chunk.catch(() => undefined);
       reading.push(chunk);
@@ -44,14 +50,19 @@ export async function* chunksOf(source: LogSource, before: Before, size: number)
   }
 }
 
-async function readChunk(source: LogSource, { size: start, last: known }: Before, end: number) {
+async function readChunk(
+  source: LogSource,
+  { size: start, last: known }: Before,
+  end: number,
+  retired: readonly RetiredSpan[],
+) {
   const [[before, entries], checkpoints] = await Promise.all([
     readEntries(source, start, end),
     source.checkpoints(start, end),
   ]);
   const { inOrder, misfit } = orderly(entries, known ?? before, start, end);
   const rows = await readRows(source, known ?? before, inOrder);
-  const { fitting, misfit: other } = compare(inOrder, rows, misfit);
+  const { fitting, misfit: other } = compare(inOrder, rows, misfit, retired);
   const leaves = fitting.map(({ leafHash: leaf }) => leaf);
   return { start, leaves, misfit: other, last: inOrder.at(-1) ?? null, checkpoints };
 }
@@ -121,11 +132,13 @@ async function readRows(
 /**
  * Each entry with its row, both in the order of the log. What an entry lacks goes before what is wrong with the order,
  * `disorder`, of which a row that has no entry may be a consequence.
+ * Of an entry whose row is out of history by an export on record, its leaf hash is all that there is to be compared.
  */
 function compare(
   entries: readonly LoggedEntry[],
   rows: Record<EntryKind, HashedRow[]>,
   disorder: Misfit | null,
+  retired: readonly RetiredSpan[],
 ): { fitting: readonly LoggedEntry[]; misfit: Misfit | null } {
   const at: Record<EntryKind, number> = { issuance: 0, revocation: 0, operator_event: 0 };
   let extra: HashedRow | undefined;
@@ -137,6 +150,7 @@ function compare(
       row = ofKind[++at[entry.kind]];
     }
     const kind = differenceOf(entry, row);
+    if (kind === 'gone' && isRetired(retired, entry)) continue;
     if (kind !== null) return { fitting: entries.slice(0, i), misfit: new Misfit({ kind, entry }) };
     at[entry.kind]++;
   }

@@ -6,6 +6,7 @@ import type { NoteKey } from './log/note.ts';
 import { checkConsistency, proveConsistency, type Tree } from './log/proof.ts';
 import type { LogSource, Place } from './log-source.ts';
 import type { SignedTree } from './log-store.ts';
+import { type Retired, readRetired } from './retired.ts';
 import { type Chunk, chunksOf } from './verify-chunk.ts';
 
 /** What an earlier run showed. */
@@ -34,6 +35,8 @@ export interface Verified {
   readonly last: Place | null;
   /** How many of its checkpoints were verified. */
   readonly checkpoints: number;
+  /** Partitions that are out of history, by exports on record: of their entries only the hashes were compared. */
+  readonly retired: readonly Retired[];
   /** The first thing that does not fit, in words; null where all does. */
   readonly fault: string | null;
 }
@@ -62,18 +65,19 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
   const kept = options.kept.map((note) => openCheckpoint(note, key));
   const head = await source.head();
   const state: State = { checkpoints: 0, last: since?.last ?? null, good: since?.tree.size ?? 0 };
+  const retired = await readRetired(source);
   try {
     checkLength(kept, since, head);
     const tree = since === null ? Frontier.empty() : await resume(options, since, kept);
-    await verifyEntries(options, tree, head?.size ?? 0, kept, state);
+    await verifyEntries({ ...options, retired }, tree, head?.size ?? 0, kept, state);
     await checkBeyond(source, head?.size ?? 0);
     const forged = await source.findForged();
     if (forged !== null)
       throw new Fault(`${forged} has no transaction, or one that has not begun yet: it was inserted`);
-    return { head, last: state.last, checkpoints: state.checkpoints, fault: null };
+    return { head, last: state.last, checkpoints: state.checkpoints, retired, fault: null };
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
-    return { head, last: state.last, checkpoints: state.checkpoints, fault: error.text };
+    return { head, last: state.last, checkpoints: state.checkpoints, retired, fault: error.text };
   }
 }
 
@@ -140,14 +144,14 @@ async function checkBeyond(source: LogSource, size: number): Promise<void> {
 }
 
 async function verifyEntries(
-  { source, key, since, onProgress }: VerifyOptions,
+  { source, key, since, retired, onProgress }: VerifyOptions & { readonly retired: readonly Retired[] },
   tree: Frontier,
   size: number,
   kept: readonly Tree[],
   state: State,
 ): Promise<void> {
   onProgress(tree.size, size);
-  for await (const chunk of chunksOf(source, { size: tree.size, last: since?.last ?? null }, size)) {
+  for await (const chunk of chunksOf(source, { size: tree.size, last: since?.last ?? null }, size, retired)) {
     const trees = [...chunk.checkpoints.map((one) => openStored(one, key)), ...kept];
     await checkNodes(addLeaves(tree, chunk, trees, state), source);
     if (chunk.misfit !== null) throw new Fault(await chunk.misfit.inWords(source));

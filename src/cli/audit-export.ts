@@ -3,9 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { LogBody } from '../api/log.ts';
+import type { RetiredBody } from '../api/retention.ts';
 import { EXPORT_KINDS } from '../audit/export.ts';
 import { EXPORT_FORMATS } from '../audit/export-line.ts';
-import type { ExportRequest } from '../audit/export-manifest.ts';
+import { type ExportManifest, type ExportRequest, kindsOf } from '../audit/export-manifest.ts';
 import { CarnetError, isRetryable } from '../errors.ts';
 import type { Client } from './client.ts';
 import { ExportFile } from './export-file.ts';
@@ -91,7 +92,7 @@ async function exportTo(flags: ExportFlags, terminal: Terminal): Promise<void> {
     process.off('SIGINT', stop);
     progress.end();
   }
-  const manifest = await file.finish();
+  const manifest = await file.finish(await retiredOf(file.start.request, client));
   if (flags.json === true) return writeJson(terminal, manifest);
   writeLine(
     terminal,
@@ -126,6 +127,15 @@ async function fetchAll(
       await sleep(Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** (failures - 1)), undefined, { signal });
     }
   }
+}
+
+/** What it leaves out. */
+async function retiredOf(request: ExportRequest, client: Client): Promise<ExportManifest['retired']> {
+  const kinds: readonly string[] = kindsOf(request);
+  const { items } = await client.get<{ items: RetiredBody[] }>('/v1/retention');
+  return items
+    .filter(({ export: { kind } }) => kinds.includes(kind))
+    .map(({ partition, export: { rows, file, sha256 } }) => ({ partition, rows, file, sha256 }));
 }
 
 async function checkpointFor({ checkpoint }: ExportFlags, client: Client): Promise<string> {

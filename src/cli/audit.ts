@@ -2,13 +2,15 @@ import { Command } from 'commander';
 import { eventsCommand } from './audit-events.ts';
 import { exportCommand } from './audit-export.ts';
 import { forwardCommand } from './audit-forward.ts';
+import { holdCommand } from './audit-hold.ts';
 import { proveCommand } from './audit-prove.ts';
+import { retentionCommand } from './audit-retention.ts';
 import { holdersCommand, searchCommand } from './audit-search.ts';
 import { showCommand } from './audit-show.ts';
 import { verifyCommand } from './audit-verify.ts';
 import { PROCESS_TERMINAL, type Terminal } from './output.ts';
 
-/** `carnet audit search|holders|show|events|export|prove|verify|forward`. */
+/** `carnet audit search|holders|show|events|export|retention|hold|prove|verify|forward`. */
 export function auditCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
   return new Command('audit')
     .description('every certificate that was ever issued, and who changed what')
@@ -17,6 +19,8 @@ export function auditCommand(terminal: Terminal = PROCESS_TERMINAL): Command {
     .addCommand(showCommand(terminal))
     .addCommand(eventsCommand(terminal))
     .addCommand(exportCommand(terminal))
+    .addCommand(retentionCommand(terminal))
+    .addCommand(holdCommand(terminal))
     .addCommand(proveCommand(terminal))
     .addCommand(verifyCommand(terminal))
     .addCommand(forwardCommand(terminal));

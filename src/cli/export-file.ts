@@ -100,10 +100,10 @@ export class ExportFile implements AsyncDisposable {
   }
 
   /** Durable when it resolves. */
-  async finish(): Promise<ExportManifest> {
+  async finish(retired: ExportManifest['retired'] = []): Promise<ExportManifest> {
     if (!this.#lines.isWhole)
       throw new CarnetError('unavailable', 'the export ended within a line: repeat the command');
-    const manifest = this.#manifest();
+    const manifest = this.#manifest(retired);
     await onDisk(this.#file, async () => {
       await this.#handle.sync();
       await writeDurably(manifestPath(this.#file), `${JSON.stringify(manifest, null, 2)}\n`);
@@ -119,7 +119,7 @@ export class ExportFile implements AsyncDisposable {
     await this.#handle.close();
   }
 
-  #manifest(): ExportManifest {
+  #manifest(retired: ExportManifest['retired']): ExportManifest {
     const file = basename(this.#file);
     const { request, checkpoint, verifier_key } = this.start;
     return {
@@ -129,6 +129,7 @@ export class ExportFile implements AsyncDisposable {
       request: { ...request },
       size: this.size,
       records: this.#lines.count,
+      retired,
       first_index: this.#lines.firstIndex,
       last_index: this.#lines.lastIndex,
       bytes: this.#lines.bytes,

@@ -19,11 +19,13 @@ import { summarizeFleet } from '../db/fleet-summary.ts';
 import { PostgresForwardStore } from '../db/forward-sinks.ts';
 import { PostgresIssuanceQuery } from '../db/issuance-query.ts';
 import { PostgresJoinTokenStore } from '../db/join-tokens.ts';
+import { PostgresLegalHolds } from '../db/legal-holds.ts';
 import { Listener, type Topic } from '../db/listen.ts';
 import { PostgresLog } from '../db/log.ts';
 import { migrate } from '../db/migrate.ts';
 import { insertEvents, listEvents } from '../db/operator-events.ts';
 import { ensurePartitions } from '../db/partitions.ts';
+import { PostgresRetiredList } from '../db/retention.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
 import { listEndedRotations } from '../db/rotations.ts';
 import { freeServerNode, keepServerNode } from '../db/server-nodes.ts';
@@ -143,6 +145,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     auditLog,
     exports: new PostgresExportSource(database),
     sinks: new PostgresForwardStore(database),
+    holds: new PostgresLegalHolds(database),
+    retired: new PostgresRetiredList(database),
     authorities: store,
     rotations: {
       pictures: () => store.transact(async (tx) => pictureOf(clock(), await readSituation(tx))),

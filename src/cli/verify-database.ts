@@ -131,7 +131,7 @@ function pinnedKey(
 }
 
 function report(
-  { head, checkpoints, fault, waitingSince, witnessed }: Run,
+  { head, checkpoints, retired, fault, waitingSince, witnessed }: Run,
   since: KeptState | null,
   { json }: VerifyDatabaseFlags,
   terminal: Terminal,
@@ -144,6 +144,7 @@ function report(
       size,
       verified_before: before,
       checkpoints,
+      retired: retired.map(({ partition, rows }) => ({ partition, rows })),
       waiting_since: waitingSince?.toISOString() ?? null,
       witnessed: witnessed && {
         size: witnessed.size,
@@ -159,6 +160,11 @@ function report(
     writeLine(
       terminal,
       `${size - before} new entries and ${checkpoints} new checkpoints hold, on top of the ${before} entries that were verified by ${since.verifiedAt} and were not read again ${took}`,
+    );
+  for (const { partition, rows } of retired)
+    writeLine(
+      terminal,
+      `of the ${rows} entries of ${partition} only the hashes: its rows are in the export that is on record`,
     );
   if (witnessed !== null)
     writeLine(

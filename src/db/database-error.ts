@@ -61,6 +61,8 @@ function ofSqlState(code: string, error: Error): unknown {
   // nothing more.
   if (code === '55000') return new CarnetError('authority_unavailable', error.message, { cause: error });
   if (code === 'CN403') return new CarnetError('permission_denied', error.message, { cause: error });
+  // What keeps a partition (migration 0016).
+  if (code === 'CN409') return new CarnetError('conflict', error.message, { cause: error });
   if (/^2[23]/.test(code))
     return new CarnetError('invalid_argument', `the database refused a value: ${error.message}`, {
       cause: error,

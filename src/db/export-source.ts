@@ -1,8 +1,10 @@
 import type { ExportedRow, ExportFilter, ExportSource } from '../audit/export.ts';
 import { ENTRY_COLUMNS, ENTRY_KINDS, type EntryKind } from '../audit/log/entry.ts';
 import type { LeafRange } from '../audit/log/subtree.ts';
+import { isRetired } from '../audit/retired.ts';
 import type { Queryable } from './database.ts';
 import { KINDS, RECORDED_AT } from './log-rows.ts';
+import { retiredSpans } from './retention.ts';
 
 /** What is asked of an issuance's own columns. */
 const CONDITIONS = {
@@ -31,8 +33,9 @@ export class PostgresExportSource implements ExportSource {
       kind: number;
       leaf_hash: Buffer;
       record: Buffer | null;
+      micros: string;
     }>(
-      `SELECT leaf_index, kind, leaf_hash, (CASE kind ${KINDS.map(recordCase).join(' ')} END) AS record
+      `SELECT leaf_index, kind, leaf_hash, (extract(epoch FROM row_recorded_at) * 1000000)::bigint AS micros, (CASE kind ${KINDS.map(recordCase).join(' ')} END) AS record
        FROM log_entry WHERE ${[
          'leaf_index >= $1 AND leaf_index < $2',
          ...(kinds.length === KINDS.length ? [] : [`kind = ANY(${given(kinds.map((k) => ENTRY_KINDS[k]))})`]),
@@ -43,12 +46,13 @@ export class PostgresExportSource implements ExportSource {
        ORDER BY leaf_index LIMIT $3`,
       values,
     );
-    return rows.map((row) => ({
-      index: Number(row.leaf_index),
-      kind: KINDS[row.kind - 1] as EntryKind,
-      leafHash: row.leaf_hash,
-      record: row.record,
-    }));
+    const spans = rows.some(({ record }) => record === null) ? await retiredSpans(this.#database) : [];
+    return rows.map((row) => {
+      const [index, kind] = [Number(row.leaf_index), KINDS[row.kind - 1] as EntryKind];
+      const place = { index, kind, recordedAtMicros: BigInt(row.micros) };
+      const retired = row.record === null && isRetired(spans, place);
+      return { index, kind, leafHash: row.leaf_hash, record: row.record, retired };
+    });
   }
 }
 

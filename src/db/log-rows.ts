@@ -51,21 +51,33 @@ export async function appendRows(tx: Queryable, size: number, limit: number): Pr
   return rows.map(({ leaf_hash }) => leaf_hash);
 }
 
-/** The entries `start` to `end`, without `end`, as far as there are any; from the rows as they are now. */
-export async function readEntries(database: Queryable, start: number, end: number): Promise<Buffer[]> {
-  const rows = await database.query<{ leaf_index: string; entry: Buffer | null }>(
-    `SELECT leaf_index, ${loggedEntrySql('log_entry')} AS entry FROM log_entry
+/** An entry of the log, made of its row as that is now; null where the row is gone. */
+export interface StoredEntry {
+  readonly index: number;
+  readonly kind: EntryKind;
+  readonly recordedAtMicros: bigint;
+  readonly entry: Buffer | null;
+}
+
+/** The entries `start` to `end`, without `end`, as far as there are any. */
+export async function readEntries(database: Queryable, start: number, end: number): Promise<StoredEntry[]> {
+  const rows = await database.query<{
+    leaf_index: string;
+    kind: number;
+    micros: string;
+    entry: Buffer | null;
+  }>(
+    `SELECT leaf_index, kind, (extract(epoch FROM row_recorded_at) * 1000000)::bigint AS micros,
+       ${loggedEntrySql('log_entry')} AS entry FROM log_entry
      WHERE leaf_index >= $1 AND leaf_index < $2 ORDER BY leaf_index`,
     [start, end],
   );
-  return rows.map(({ leaf_index, entry }) => {
-    if (entry === null)
-      throw new CarnetError(
-        'internal',
-        `the row of log entry ${leaf_index} is gone: run carnet audit verify`,
-      );
-    return entry;
-  });
+  return rows.map(({ leaf_index, kind, micros, entry }) => ({
+    index: Number(leaf_index),
+    kind: KINDS[kind - 1] as EntryKind,
+    recordedAtMicros: BigInt(micros),
+    entry,
+  }));
 }
 
 /** SQL for the entry of what a row of `log_entry` stands for; null where that row is gone. */

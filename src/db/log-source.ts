@@ -6,9 +6,11 @@ import { decodeTimestamp } from '../audit/log/record-values.ts';
 import type { NodeRange } from '../audit/log/subtree.ts';
 import type { LoggedEntry, LogSource, Place, RowRange } from '../audit/log-source.ts';
 import type { SignedTree } from '../audit/log-store.ts';
+import type { RetiredSpan } from '../audit/retired.ts';
 import type { Queryable } from './database.ts';
 import { readNodes } from './log.ts';
 import { KINDS, MAX_ID, RECORDED_AT } from './log-rows.ts';
+import { exportEvents, hasRows, readLeaves } from './retention.ts';
 
 /** What tells a row of each kind from others, to a person; when it was recorded comes behind. */
 const NAMED = {
@@ -72,6 +74,18 @@ export class PostgresLogSource implements LogSource {
       [nodes.map(({ level }) => level), nodes.map(({ index }) => index)],
     );
     return rows.map(({ hash }) => hash);
+  }
+
+  exportEvents(): ReturnType<LogSource['exportEvents']> {
+    return exportEvents(this.#database);
+  }
+
+  hasRows(span: RetiredSpan): Promise<boolean> {
+    return hasRows(this.#database, span);
+  }
+
+  leaves(span: RetiredSpan, onLeaf: (leaf: Hash) => void): Promise<void> {
+    return readLeaves(this.#database, span, onLeaf);
   }
 
   async findForged(): Promise<string | null> {

@@ -10,12 +10,15 @@ import type {
   SignedTree,
   StoredLogKey,
 } from '../audit/log-store.ts';
+import { isRetired, spanOf } from '../audit/retired.ts';
+import { retiredInWords } from '../audit/retired-list.ts';
 import type { Witness, Witnessing, WitnessProblem, WitnessState, WitnessStore } from '../audit/witness.ts';
 import { CarnetError } from '../errors.ts';
 import type { Database, Queryable } from './database.ts';
 import { tryLock } from './locks.ts';
 import { findLogKey, insertLogKey } from './log-keys.ts';
-import { appendRows, KINDS, RECORDED_AT, readEntries } from './log-rows.ts';
+import { appendRows, KINDS, RECORDED_AT, readEntries, type StoredEntry } from './log-rows.ts';
+import { PostgresRetiredList } from './retention.ts';
 import { findLatest, findWitnessed, insertCosignature, listWitnesses, setProblem } from './witnesses.ts';
 
 const NO_WITNESSES: Witnessing = { witnesses: [], quorum: 0 };
@@ -71,8 +74,11 @@ export class PostgresLog implements LogStore, LogReader, WitnessStore {
     return findLogKey(this.#database);
   }
 
-  entries(start: number, end: number): Promise<Uint8Array[]> {
-    return readEntries(this.#database, start, end);
+  async entries(start: number, end: number): Promise<Uint8Array[]> {
+    const found = await readEntries(this.#database, start, end);
+    const gone = found.filter(({ entry }) => entry === null);
+    if (gone.length > 0) throw await goneError(this.#database, gone);
+    return found.map(({ entry }) => entry as Buffer);
   }
 
   async findIssuance(serial: string): Promise<number | null> {
@@ -116,6 +122,22 @@ export class PostgresLog implements LogStore, LogReader, WitnessStore {
     );
     return row?.since ?? null;
   }
+}
+
+/** What went with its partition can be had from the export; what is gone otherwise is a fault. */
+async function goneError(database: Queryable, gone: readonly StoredEntry[]): Promise<CarnetError> {
+  const retired = await new PostgresRetiredList(database).retired();
+  const spans = retired.flatMap(({ exported }) => spanOf(exported) ?? []);
+  const fault = gone.find((entry) => !isRetired(spans, entry));
+  if (fault !== undefined)
+    return new CarnetError(
+      'internal',
+      `the row of log entry ${fault.index} is gone: run carnet audit verify`,
+    );
+  return new CarnetError(
+    'not_found',
+    `the rows of log entries from ${gone[0]?.index} on are not in the database any more${retiredInWords(retired, gone[0]?.kind)}`,
+  );
 }
 
 function transactionOf(tx: Queryable): LogTransaction {

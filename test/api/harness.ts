@@ -11,6 +11,7 @@ import type { TokenStore } from '../../src/api/token.ts';
 import { createTokenText, hashToken } from '../../src/api/token-text.ts';
 import type { OperatorEvent } from '../../src/audit/operator-event.ts';
 import type { IssuanceDetail } from '../../src/audit/query.ts';
+import type { RetiredPartition } from '../../src/audit/retired-list.ts';
 import type { StoredAuthority } from '../../src/ca/authority-store.ts';
 import { Proxies } from '../../src/delivery/proxies.ts';
 import { CarnetError } from '../../src/errors.ts';
@@ -20,6 +21,7 @@ import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { MemoryAgents, MemoryJoinTokens } from './memory-agents.ts';
 import { MemoryFederations } from './memory-federations.ts';
+import { MemoryHolds } from './memory-holds.ts';
 import { MemoryLog } from './memory-log.ts';
 import { MemorySinks } from './memory-sinks.ts';
 import {
@@ -61,6 +63,8 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     auditLog: new MemoryLog(),
     exports: { rows: async () => [] },
     sinks: new MemorySinks(),
+    holds: new MemoryHolds(),
+    retired: { retired: async (): Promise<RetiredPartition[]> => [] },
   };
   const time = { now: NOW };
   const clock = () => time.now;

@@ -179,10 +179,12 @@ test.serial(
     const { run, file } = await startExporter(t);
     await run('export', '--output', file('all'), '--full');
     const path = `${file('all')}.manifest.json`;
-    const text = readFileSync(file('all'), 'utf8').replace(/^\{"leaf_index":700,.*\n/m, '');
+    const lines = readFileSync(file('all'), 'utf8').split('\n');
+    // Another record of the log, which is what its own line says.
+    lines[700] = (lines[701] ?? '').replace('{"leaf_index":701,', '{"leaf_index":700,');
+    const text = lines.join('\n');
     const manifest = JSON.parse(readFileSync(path, 'utf8'));
-    const sha256 = hash('sha256', text, 'hex');
-    const forged = { ...manifest, records: manifest.records - 1, bytes: Buffer.byteLength(text), sha256 };
+    const forged = { ...manifest, bytes: Buffer.byteLength(text), sha256: hash('sha256', text, 'hex') };
     writeFileSync(file('all'), text);
     writeFileSync(path, JSON.stringify(forged));
     const { code, stderr } = await run('verify', '--export', file('all'));

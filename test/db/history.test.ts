@@ -137,6 +137,9 @@ for (const statement of [
   'SET session_replication_role = replica',
   'DELETE FROM authority',
   'DELETE FROM token',
+  "SELECT carnet_retire_partition(1, 'drop', 'operator:eve', '')",
+  'DELETE FROM legal_hold',
+  'DELETE FROM legal_hold_release',
 ])
   test(`the role of a running server may not: ${statement.slice(0, 90)}`, async (t) => {
     await t.throwsAsync(runtime.query(statement), { code: '42501' });
