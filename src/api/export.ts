@@ -59,7 +59,6 @@ export function exportRoutes(source: ExportSource, log: LogReader, trustDomain: 
       name: 'exportHistory',
       access: 'auditor',
       evidence: true,
-      evidence: true,
       summary: 'Export history',
       description:
         'One record a line, in the order of the log, each with its `index` there; of any length. To be able to go on after an end that came too early, and to have the same bytes again, take `/log/checkpoint` first and give its size. An answer that was cut off is not whole (RFC 9112 §8). Filters from `identity` on leave issuances only.',
