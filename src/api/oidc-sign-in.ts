@@ -12,6 +12,18 @@ import type { SessionAuthenticator } from './session-authenticate.ts';
 import { SIGN_IN_RATE } from './sessions.ts';
 
 /** What binds an answer of the provider to the browser that asked (RFC 6749 §10.12, OpenID Connect Core §3.1.2.1, RFC 7636). */
+const SignInMethods = z
+  .strictObject({
+    token: z.literal(true),
+    oidc: z
+      .strictObject({ issuer: z.string() })
+      .nullable()
+      .meta({ description: 'Go to /v1/session/oidc; null for none' }),
+  })
+  .meta({ id: 'SignInMethods' });
+
+export type SignInMethodsBody = z.output<typeof SignInMethods>;
+
 export interface SignInChecks {
   readonly state: string;
   readonly nonce: string;
@@ -83,15 +95,7 @@ export function oidcSignInRoutes(dependencies: OidcSignInDependencies): Route[] 
       name: 'getSignInMethods',
       access: 'public',
       summary: 'How one can sign in',
-      response: z
-        .strictObject({
-          token: z.literal(true),
-          oidc: z
-            .strictObject({ issuer: z.string() })
-            .nullable()
-            .meta({ description: 'Go to /v1/session/oidc; null for none' }),
-        })
-        .meta({ id: 'SignInMethods' }),
+      response: SignInMethods,
       handle: () => ({
         token: true as const,
         oidc: dependencies.provider && { issuer: dependencies.provider.issuer },

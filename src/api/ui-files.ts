@@ -41,7 +41,7 @@ export function readUiFiles(): UiFiles {
   return {
     version,
     page: page
-      .replace('<!-- modules -->', modulePreloads([...texts.keys()]))
+      .replace('<!-- modules -->', modulePreloads([...texts.keys()], page))
       .replaceAll('%ASSETS%', `/ui/assets/${version}`),
     assets: new Map(
       [...texts].map(([path, text]) => [
@@ -95,10 +95,10 @@ function toModule(text: string, path: string): string {
   return withImports.replace(/^\/\/# sourceMappingURL=.*$/m, '');
 }
 
-/** So that a browser asks for all modules at once, not each after the one that imports it. */
-function modulePreloads(paths: readonly string[]): string {
+/** So that a browser asks for all modules at once, not each after the one that imports it. Scripts of the page are none. */
+function modulePreloads(paths: readonly string[], page: string): string {
   return paths
-    .filter((path) => path.endsWith('.js'))
+    .filter((path) => path.endsWith('.js') && !page.includes(`%ASSETS%/${path}"`))
     .map((path) => `<link rel="modulepreload" href="%ASSETS%/${path}">`)
     .join('\n    ');
 }

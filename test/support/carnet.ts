@@ -51,6 +51,8 @@ export interface LaunchOptions {
   readonly checkout?: string;
   /** Where the data directory is to be made: by default in a new directory under TMPDIR, which goes with it. */
   readonly parent?: string;
+  /** Of its REST interface, where somebody has to know it before; else any. */
+  readonly port?: number;
 }
 
 export interface User {
@@ -76,11 +78,11 @@ export async function startCarnet(
 /** Starts a server and waits for nothing. */
 export async function launchCarnet(
   args: readonly string[],
-  { env = {}, user, checkout = CHECKOUT, parent }: LaunchOptions = {},
+  { env = {}, user, checkout = CHECKOUT, parent, ...chosen }: LaunchOptions = {},
 ): Promise<CarnetProcess> {
   const directory = parent ?? (await directoryOf(user));
   const dataDir = join(directory, 'data');
-  const port = await freePort();
+  const port = chosen.port ?? (await freePort());
   const url = `http://127.0.0.1:${port}`;
   const agentSocket = join(dataDir, 'agent.sock');
   const options = { env: { NO_COLOR: '1', ...env }, user, checkout };

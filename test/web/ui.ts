@@ -42,7 +42,8 @@ export async function startUi(args: readonly string[] = ['--grpc-addr', 'off']):
   }
 }
 
-async function openPage(
+/** A page of a browser of its own at `url`, where all of it is to come from. */
+export async function openPage(
   browser: Browser,
   url: string,
   options: BrowserContextOptions = {},
@@ -62,11 +63,19 @@ async function openPage(
     if ((message.type() === 'error' || message.type() === 'warning') && !isRefusal)
       complaints.push(`${message.type()}: ${message.text()}`);
   });
+  const own = new URL(url).origin;
   page.on('request', (request) => {
-    const { protocol, origin } = new URL(request.url());
-    if (protocol !== 'blob:' && origin !== new URL(url).origin)
-      complaints.push(`request to ${request.url()}`);
+    const target = new URL(request.url());
+    // A provider's pages, where one signs in, are not ours to judge.
+    const isOurs = page.url() === 'about:blank' || new URL(page.url()).origin === own;
+    if (isOurs && target.protocol !== 'blob:' && target.origin !== own && !request.isNavigationRequest())
+      complaints.push(`request to ${target.href}`);
   });
+  // Nothing leaves the machine, whatever such a page asks for.
+  await context.route(
+    ({ hostname }) => !/^(?:127\.0\.0\.1|localhost)?$/.test(hostname),
+    (route) => route.abort(),
+  );
   await page.addInitScript(() => {
     document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI, sample }) =>
       reportError(new Error(`policy: ${violatedDirective} by ${blockedURI} ${sample}`)),

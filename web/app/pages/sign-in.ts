@@ -1,9 +1,11 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
+import type { SignInMethodsBody } from '../../../src/api/oidc-sign-in.ts';
 import { html } from '../html.ts';
 import { Mark } from '../parts/mark.ts';
 import { explain, Notice } from '../parts/notice.ts';
 import { ThemeChoice } from '../parts/theme-choice.ts';
+import { useLive } from '../rest/live.ts';
 import { RestError } from '../rest/rest.ts';
 import { loadSession, signInWith } from '../rest/session.ts';
 
@@ -11,6 +13,7 @@ import { loadSession, signInWith } from '../rest/session.ts';
 export function SignInPage({ ended }: { ended: boolean }): VNode {
   const [error, setError] = useState<RestError | null>(null);
   const [busy, setBusy] = useState(false);
+  const methods = useLive<SignInMethodsBody>('/v1/session/methods');
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
@@ -34,6 +37,7 @@ export function SignInPage({ ended }: { ended: boolean }): VNode {
         <h1>Sign in</h1>
         ${ended && html`<${Notice} kind="plain" title="Your session has ended.">Sign in to go on where you were.<//>`}
         ${error && html`<${Notice} kind="bad" title=${titleOf(error)}>${error.status === 0 ? explain(error).advice : `${error.message}.`}<//>`}
+        ${methods.data?.oidc && html`<${ProviderSignIn} issuer=${methods.data.oidc.issuer} />`}
         <form onSubmit=${submit}>
           <label for="token">Token</label>
           <input id="token" name="token" type="password" required autocomplete="off" autofocus aria-describedby="token-help"
@@ -47,6 +51,21 @@ export function SignInPage({ ended }: { ended: boolean }): VNode {
         <${ThemeChoice} />
       </div>
     </main>
+  `;
+}
+
+/** By the OpenID provider, which sends the browser back to this very page. */
+function ProviderSignIn({ issuer }: { issuer: string }): VNode {
+  const back = encodeURIComponent(location.pathname + location.search);
+  return html`
+    <div class="provider">
+      <a class="button" href="/v1/session/oidc?to=${back}">Sign in with ${new URL(issuer).host}</a>
+      <details>
+        <summary>In an emergency</summary>
+        <p class="quiet"><a href="/v1/session/oidc?role=break-glass&to=${back}">Break the glass</a>: every right for an hour, if your
+          provider gives you that role. Everybody is told, and all that you do is on record.</p>
+      </details>
+    </div>
   `;
 }
 
