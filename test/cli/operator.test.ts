@@ -1,4 +1,5 @@
 import test from 'ava';
+import type { Command } from 'commander';
 import { auditCommand } from '../../src/cli/audit.ts';
 import { doctorCommand } from '../../src/cli/doctor.ts';
 import { entryCommand } from '../../src/cli/entry.ts';
@@ -58,7 +59,7 @@ test('every command says what it does and shows an example', (t) => {
     tokenCommand(),
     doctorCommand(),
   ])
-    for (const leaf of command.commands.length === 0 ? [command] : command.commands) {
+    for (const leaf of leavesOf(command)) {
       let help = '';
       leaf.configureOutput({
         writeOut: (text) => {
@@ -71,3 +72,8 @@ test('every command says what it does and shows an example', (t) => {
       t.not(leaf.description(), '');
     }
 });
+
+/** The commands that do something: those with others under them only list them. */
+function leavesOf(command: Command): Command[] {
+  return command.commands.length === 0 ? [command] : command.commands.flatMap(leavesOf);
+}
