@@ -41,9 +41,9 @@ test('two servers that sequence under load, and PostgreSQL, each killed (-9) at 
   await installPauses(database);
 
   const load = startLoad(database);
-  stack.defer(() => load.stop());
+  stack.defer(async () => void (await load.stop()));
   const auditor = startAuditor(replicas);
-  stack.defer(() => auditor.stop());
+  stack.defer(async () => void (await auditor.stop()));
   for (const moment of MOMENTS)
     for (const victim of VICTIMS) {
       const before = await sizeOf(database);
