@@ -7,6 +7,7 @@ import { formatDuration, parseDuration } from './duration.ts';
 import { CarnetError } from './errors.ts';
 import { checkForward, FORWARD_SETTINGS } from './forward-settings.ts';
 import { parseTrustDomain } from './identity/spiffe-id.ts';
+import { checkIdentityRoles, type IdentityRole, identityRolesOf } from './identity-role.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 import { checkOidc, OIDC_SETTINGS } from './oidc-settings.ts';
 import {
@@ -84,6 +85,30 @@ export const SERVER_SETTINGS = {
     parseAddress,
     { host: '127.0.0.1', port: 8080 },
     '127.0.0.1:8080',
+  ),
+  httpsAddr: setting<Address | null>(
+    'https-addr',
+    'HOST:PORT',
+    'the same as on --http-addr over TLS, with a certificate of our own; identities with a role sign in by theirs',
+    addressOrOffOf,
+    null,
+    'off',
+  ),
+  httpsDnsName: setting<readonly string[]>(
+    'https-dns-name',
+    'NAME[,NAME…]',
+    'DNS names in that certificate',
+    dnsNamesOf,
+    [],
+    'none',
+  ),
+  identityRole: setting<readonly IdentityRole[]>(
+    'identity-role',
+    'ROLE=SPIFFE-ID[,…]',
+    'who has this identity has this role on --https-addr',
+    identityRolesOf,
+    [],
+    'none',
   ),
   grpcAddr: setting<Address | null>(
     'grpc-addr',
@@ -434,6 +459,7 @@ export function readServerConfig(flags: ReadonlyMap<string, string>, env: NodeJS
   checkForward(config);
   checkIstio(config);
   checkOidc(config);
+  checkIdentityRoles(config);
   checkWitnessSettings(config);
   if (config.sdsOnGrpc && config.grpcAddr === null)
     throw new CarnetError('config_invalid', '--sds-on-grpc needs --grpc-addr');

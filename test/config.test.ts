@@ -86,6 +86,10 @@ const REFUSED: [flag: string, value: string][] = [
   ['oidc-role', 'admin='],
   ['oidc-role', 'admin'],
   ['oidc-scope', 'email'],
+  ['https-addr', 'nowhere'],
+  ['identity-role', 'admin=/web'],
+  ['identity-role', 'break-glass=spiffe://carnet.local/web'],
+  ['identity-role', 'boss=spiffe://carnet.local/web'],
   ['leaf-ttl', '5 parsecs'],
   ['leaf-ttl', '0s'],
   ['leaf-ttl', '31d'],
@@ -208,6 +212,18 @@ test('syslog is at its own port unless told otherwise, and no refusal repeats a 
   const error = t.throws(() => read({}, { CARNET_FORWARD_WEBHOOK: 'http://siem.example/hidden' }));
   t.regex(error?.message ?? '', /^CARNET_FORWARD_WEBHOOK: it is no webhook/);
   t.false(error?.message.includes('hidden'));
+});
+
+test('roles are for identities of our own, where these can be shown', (t) => {
+  const web = 'auditor=spiffe://carnet.local/a,admin=spiffe://carnet.local/b';
+  const { identityRole } = read({ 'https-addr': '127.0.0.1:8445', 'identity-role': web });
+  t.deepEqual(
+    identityRole.map(({ role }) => role),
+    ['auditor', 'admin'],
+  );
+  t.throws(() => read({ 'identity-role': web }), { code: 'config_invalid' });
+  const foreign = { 'https-addr': '127.0.0.1:8445', 'identity-role': 'admin=spiffe://other.test/a' };
+  t.throws(() => read(foreign), { code: 'config_invalid' });
 });
 
 const OIDC = {

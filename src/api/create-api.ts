@@ -1,3 +1,4 @@
+import { TLSSocket } from 'node:tls';
 import { Router } from '@koa/router';
 import Koa, { type Middleware } from 'koa';
 import type { AgentStore } from '../agent/server/agent-store.ts';
@@ -12,7 +13,7 @@ import type { StoredJwtKey } from '../ca/jwt-key.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyView } from '../delivery/proxies.ts';
 import { CarnetError } from '../errors.ts';
-import type { TrustDomain } from '../identity/spiffe-id.ts';
+import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.ts';
 import type { TrustBundle } from '../identity/trust-bundle.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -23,6 +24,7 @@ import { agentRoutes } from './agents.ts';
 import { Authenticator } from './authenticate.ts';
 import { type AuthorityList, authorityRoutes } from './authorities.ts';
 import { bundleRoutes } from './bundle.ts';
+import { Callers, type IdentifyPeer } from './callers.ts';
 import { entryRoutes } from './entries.ts';
 import { exportRoutes } from './export.ts';
 import { type FederationControl, federationRoutes } from './federation.ts';
@@ -87,6 +89,9 @@ export interface ApiDependencies {
   readonly log: Logger;
   /** Whether it listens on a loopback address (`isLoopback`): then it answers only to this machine's own names. */
   readonly loopback: boolean;
+  readonly identifyPeer: IdentifyPeer;
+  /** What only who answers for roles may have an entry for: identities that have one. */
+  readonly roleIdentities: readonly SpiffeId[];
   /** Where people sign in; null for none. */
   readonly identityProvider: IdentityProvider | null;
   /** Whether what has this hash is used for the first time; remembered by all replicas until `until`, in ms. */
@@ -121,7 +126,8 @@ export function createApi(dependencies: ApiDependencies): Koa {
     log,
     metrics,
   });
-  const gate = new Gate({ ...authenticators, record, clock });
+  const callers = new Callers({ ...authenticators, identifyPeer: dependencies.identifyPeer });
+  const gate = new Gate({ callers, record, clock });
   const router = new Router();
   for (const route of apiRoutes(dependencies, authenticators))
     router.register(routerPath(route), [route.method], gate.serve(route));
@@ -142,7 +148,7 @@ export function createApi(dependencies: ApiDependencies): Koa {
 export function apiRoutes(dependencies: ApiDependencies, authenticators: Authenticators): Route[] {
   const { tokens, clock, trustDomain } = dependencies;
   const routes: Route[] = [
-    ...entryRoutes(dependencies.entries, trustDomain),
+    ...entryRoutes(dependencies.entries, trustDomain, dependencies.roleIdentities),
     ...issuanceRoutes(dependencies.issuances, dependencies.auditLog, trustDomain, dependencies.retired),
     ...operatorEventRoutes(dependencies.operatorEvents),
     ...logRoutes(dependencies.auditLog),
@@ -200,7 +206,8 @@ function routerPath({ path, restOfPath }: Route): string {
 function refuseForeignHosts(origin: OwnOrigin): Middleware {
   return (ctx, next) => {
     const { host } = ctx.req.headers;
-    if (isLocalHost(host) || origin.isNamed(host)) return next();
+    // Over TLS a page of another name has met our certificate already.
+    if (isLocalHost(host) || origin.isNamed(host) || ctx.req.socket instanceof TLSSocket) return next();
     throw new CarnetError(
       'permission_denied',
       `this server listens for its own machine only and doesn't answer to the host ${JSON.stringify(host)}: ask for 127.0.0.1 or localhost`,

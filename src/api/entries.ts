@@ -1,13 +1,15 @@
 import { z } from 'zod';
 import { CarnetError } from '../errors.ts';
-import type { TrustDomain } from '../identity/spiffe-id.ts';
+import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.ts';
 import type { RegistrationEntry } from '../policy/entry.ts';
 import type { EntryInput, EntryStore } from '../policy/entry-store.ts';
+import { mayBecome } from '../policy/id-template.ts';
 import { parseEntry } from '../policy/parse-entry.ts';
 import { planEntries } from './entry-plan.ts';
 import { Duration, durationText, NameInput } from './fields.ts';
 import { cutPage, PAGE_QUERY, pageSchema } from './page.ts';
-import { defineRoute, type Route } from './route.ts';
+import { rolesFor } from './role.ts';
+import { type Caller, defineRoute, type Route } from './route.ts';
 
 const MAX_APPLY_BYTES = 8 * 1024 * 1024;
 const MAX_APPLY_ENTRIES = 10_000;
@@ -82,7 +84,11 @@ export type EntryBody = z.output<typeof Entry>;
 export type AppliedEntryBody = z.output<typeof AppliedEntry>;
 export type ApplyResultBody = z.output<typeof ApplyResult>;
 
-export function entryRoutes(entries: EntryStore, trustDomain: TrustDomain): Route[] {
+export function entryRoutes(
+  entries: EntryStore,
+  trustDomain: TrustDomain,
+  roleIdentities: readonly SpiffeId[],
+): Route[] {
   return [
     defineRoute({
       method: 'GET',
@@ -107,8 +113,11 @@ export function entryRoutes(entries: EntryStore, trustDomain: TrustDomain): Rout
       body: EntryInputBody,
       response: Entry,
       statuses: [201],
-      handle: async ({ body, caller }) =>
-        entryBody(await entries.create(parseEntry(body, trustDomain), caller.actor)),
+      handle: async ({ body, caller }) => {
+        const input = parseEntry(body, trustDomain);
+        checkRoles([input], caller, roleIdentities);
+        return entryBody(await entries.create(input, caller.actor));
+      },
     }),
     defineRoute({
       method: 'POST',
@@ -125,6 +134,7 @@ export function entryRoutes(entries: EntryStore, trustDomain: TrustDomain): Rout
       response: ApplyResult,
       handle: async ({ body, caller }) => {
         const inputs = body.entries.map((input, i) => inList(i, () => parseEntry(input, trustDomain)));
+        checkRoles(inputs, caller, roleIdentities);
         const plan = planEntries(await entries.list(), inputs, body.prune);
         if (body.dry_run)
           return {
@@ -158,6 +168,26 @@ export function entryRoutes(entries: EntryStore, trustDomain: TrustDomain): Rout
       handle: async ({ params, caller }) => entryBody(await entries.delete(params.id, caller.actor)),
     }),
   ];
+}
+
+/**
+ * Whoever may write entries, and no tokens, writes none for an identity that has a role: he would have it by that.
+ * Throws `permission_denied`.
+ */
+function checkRoles(
+  inputs: readonly EntryInput[],
+  caller: Caller,
+  roleIdentities: readonly SpiffeId[],
+): void {
+  const { role, scopes, actor } = caller;
+  const answersForRoles = role !== null && rolesFor('admin').includes(role);
+  if (answersForRoles && (scopes === null || scopes.includes('tokens:write'))) return;
+  const taken = roleIdentities.find((id) => inputs.some(({ spiffeId }) => mayBecome(spiffeId, id)));
+  if (taken !== undefined)
+    throw new CarnetError(
+      'permission_denied',
+      `${taken} has a role by --identity-role: ${actor} may write no entry that could give it`,
+    );
 }
 
 export function entryBody(entry: RegistrationEntry): z.input<typeof Entry> {

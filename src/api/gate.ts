@@ -1,16 +1,14 @@
 import { hash } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
 import type { AccessRecord } from './access-record.ts';
-import { type Authenticator, actorOf } from './authenticate.ts';
 import { authorize } from './authorize.ts';
+import type { Callers } from './callers.ts';
 import { callerOf, RateLimit } from './rate-limit.ts';
 import { readJson } from './request-body.ts';
 import { readQuery } from './request-query.ts';
 import type { Caller, Route } from './route.ts';
-import type { SessionAuthenticator } from './session-authenticate.ts';
 import { Streamed } from './streamed.ts';
 
 /** Bounds what one address costs before it is known: a refusal takes 0.2 ms of CPU, so a tenth of a core. */
@@ -28,25 +26,22 @@ const ANONYMOUS: Caller = {
 };
 
 export interface GateOptions {
-  readonly tokens: Authenticator;
-  readonly sessions: SessionAuthenticator;
+  readonly callers: Callers;
   readonly record: AccessRecord;
   readonly clock: Clock;
 }
 
 /** What stands before every route: rate, token or session, role, scope, and the request's form. */
 export class Gate {
-  readonly #authenticator: Authenticator;
-  readonly #sessions: SessionAuthenticator;
+  readonly #known: Callers;
   readonly #record: AccessRecord;
   readonly #clock: Clock;
   readonly #addresses: RateLimit;
   readonly #callers: RateLimit;
 
-  constructor({ tokens, sessions, record, clock }: GateOptions) {
-    this.#authenticator = tokens;
+  constructor({ callers, record, clock }: GateOptions) {
+    this.#known = callers;
     this.#record = record;
-    this.#sessions = sessions;
     this.#clock = clock;
     this.#addresses = new RateLimit(ADDRESS_RATE, clock);
     this.#callers = new RateLimit(CALLER_RATE, clock);
@@ -84,23 +79,10 @@ export class Gate {
 
   async #admit(route: Route, ctx: Context): Promise<Caller> {
     if (route.access === 'public') return ANONYMOUS;
-    const caller = await this.#callerOf(ctx.req.headers, route.method !== 'GET');
+    const caller = await this.#known.of(ctx.req, route.method !== 'GET');
     limit(ctx, this.#callers, caller.sessionId ?? caller.tokenId ?? caller.actor);
     authorize(caller, route);
     return caller;
-  }
-
-  /** A token that is shown counts, whatever a browser adds to it. */
-  async #callerOf(headers: IncomingHttpHeaders, isUnsafe: boolean): Promise<Caller> {
-    const secret = headers.authorization === undefined ? this.#sessions.secretOf(headers) : undefined;
-    if (secret === undefined) {
-      const token = await this.#authenticator.authenticate(headers.authorization, !isUnsafe);
-      const { id: tokenId, role, scopes, expiresAt } = token;
-      return { actor: actorOf(token), role, scopes, tokenId, sessionId: null, expiresAt };
-    }
-    const session = await this.#sessions.authenticate(secret, headers, isUnsafe);
-    const { id: sessionId, actor, role, scopes, tokenId, expiresAt } = session;
-    return { actor, role, scopes, tokenId, sessionId, expiresAt };
   }
 }
 

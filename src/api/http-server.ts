@@ -1,5 +1,8 @@
+import { constants } from 'node:crypto';
 import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { SecureContextOptions } from 'node:tls';
 import type { Logger } from '../log.ts';
 
 /** Headers must be whole within this, so that a client that sends a byte a second holds nothing for long. */
@@ -21,22 +24,24 @@ export interface HttpServer {
   close(graceMs: number): Promise<void>;
 }
 
-/** Serves the application over HTTP/1.1. Rejects when the address can't be had. */
+/** What a listener shows in its handshakes, and by what it verifies clients' certificates. PEM; a new object for each change. */
+export interface TlsIdentity {
+  readonly key: string;
+  readonly cert: string;
+  readonly ca: readonly string[];
+}
+
+/**
+ * Serves the application over HTTP/1.1; with `identity`, which is asked at each connection, over TLS 1.3, where a
+ * client may show a certificate: who that is is the application's to judge. Rejects when the address can't be had.
+ */
 export async function serveHttp(
   app: { callback(): RequestListener },
   address: { host: string; port: number },
   log: Logger,
+  identity: (() => TlsIdentity) | null = null,
 ): Promise<HttpServer> {
-  const server = createServer(
-    {
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      connectionsCheckingInterval: HEADERS_TIMEOUT_MS / 2,
-    },
-    app.callback(),
-  );
+  const server = create(app.callback(), identity);
   server.maxHeadersCount = MAX_HEADERS;
   server.maxConnections = MAX_CONNECTIONS;
   server.setTimeout(IDLE_TIMEOUT_MS);
@@ -51,7 +56,42 @@ export async function serveHttp(
   return { url: urlOf(server), close: (graceMs) => close(server, graceMs) };
 }
 
-function listen(server: Server, { host, port }: { host: string; port: number }): Promise<void> {
+function create(listener: RequestListener, identity: (() => TlsIdentity) | null): Server | TlsServer {
+  const limits = {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    connectionsCheckingInterval: HEADERS_TIMEOUT_MS / 2,
+  };
+  if (identity === null) return createServer(limits, listener);
+  let shown = identity();
+  const server = createTlsServer(
+    {
+      ...limits,
+      ...contextOf(shown),
+      requestCert: true,
+      // What is shown is judged by us, and answered with words; nothing shown is right for some.
+      rejectUnauthorized: false,
+      handshakeTimeout: HEADERS_TIMEOUT_MS,
+    },
+    listener,
+  );
+  server.prependListener('connection', () => {
+    const now = identity();
+    if (now === shown) return;
+    shown = now;
+    server.setSecureContext(contextOf(now));
+  });
+  return server;
+}
+
+/** TLS 1.3 alone, without resumption: a resumed session would be judged by the certificate of its first handshake. */
+function contextOf({ key, cert, ca }: TlsIdentity): SecureContextOptions {
+  return { key, cert, ca: [...ca], minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET };
+}
+
+function listen(server: Server | TlsServer, { host, port }: { host: string; port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host, port }, () => {
@@ -61,7 +101,7 @@ function listen(server: Server, { host, port }: { host: string; port: number }):
   });
 }
 
-function close(server: Server, graceMs: number): Promise<void> {
+function close(server: Server | TlsServer, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);
     server.close(() => {
@@ -72,7 +112,8 @@ function close(server: Server, graceMs: number): Promise<void> {
   });
 }
 
-function urlOf(server: Server): string {
+function urlOf(server: Server | TlsServer): string {
   const { address, port, family } = server.address() as AddressInfo;
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  const scheme = 'setSecureContext' in server ? 'https' : 'http';
+  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }

@@ -67,6 +67,8 @@ export function sessionRoutes(dependencies: SessionRouteDependencies): Route[] {
             'conflict',
             'a session opens no other: send a token as "Authorization: Bearer"',
           );
+        if (caller.tokenId === null)
+          throw new CarnetError('conflict', 'a client certificate needs no session: it counts by itself');
         origin.checkSource(headers, false);
         const secret = createSecret();
         const created = await sessions.create(

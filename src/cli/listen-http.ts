@@ -8,11 +8,20 @@ import { formatAddress } from '../setting-values.ts';
 
 type HttpParts = Omit<
   Parameters<typeof createApi>[0],
-  'trustDomain' | 'log' | 'loopback' | 'webUrl' | 'recordEvidenceReads'
+  'trustDomain' | 'log' | 'loopback' | 'webUrl' | 'recordEvidenceReads' | 'roleIdentities'
 >;
 
+/** The REST API as it is served on `--http-addr`, for other listeners too. */
+interface ListeningHttp extends HttpServer {
+  readonly app: Parameters<typeof serveHttp>[0];
+}
+
 /** Serves the REST API on `--http-addr`. Throws `config_invalid` where that can't be had. */
-export async function listenHttp(config: ServerConfig, log: Logger, parts: HttpParts): Promise<HttpServer> {
+export async function listenHttp(
+  config: ServerConfig,
+  log: Logger,
+  parts: HttpParts,
+): Promise<ListeningHttp> {
   const { trustDomain, httpAddr, webUrl, recordEvidenceReads } = config;
   const app = createApi({
     ...parts,
@@ -21,9 +30,10 @@ export async function listenHttp(config: ServerConfig, log: Logger, parts: HttpP
     loopback: isLoopback(httpAddr.host),
     webUrl,
     recordEvidenceReads,
+    roleIdentities: config.identityRole.map(({ spiffeId }) => spiffeId),
   });
   try {
-    return await serveHttp(app, httpAddr, log);
+    return { ...(await serveHttp(app, httpAddr, log)), app };
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const why = code === 'EADDRINUSE' ? 'something listens there already' : String(code);

@@ -249,7 +249,7 @@ function stateOf({ authorities, index, denials, federated }: LinkOptions): LinkS
 }
 
 /** What peers are judged by, in short: it is read anew at times, and mostly for nothing. */
-function trustedOf(authorities: Authorities): string {
+export function trustedOf(authorities: Authorities): string {
   return [
     authorities.bundle().sequence,
     ...authorities.list().map(({ id, state }) => `${id} ${state}`),

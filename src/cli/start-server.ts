@@ -60,6 +60,7 @@ import { observeHealth, readinessOf } from './server-health.ts';
 import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
 import { type OwnEndpoint, openFederation, startBundleEndpoint } from './start-federation.ts';
 import { startForwarding } from './start-forwarding.ts';
+import { type Https, peersOf, startHttps } from './start-https.ts';
 import { startIstio } from './start-istio.ts';
 import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
 import { type Link, startLink } from './start-link.ts';
@@ -136,6 +137,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     tokens,
     sessions: new PostgresSessionStore(database),
     identityProvider,
+    identifyPeer: peersOf({ config, authorities, clock }),
     isFirstUse: (sha256, until) => tokenUses.isFirst(sha256, until),
     recordEvent: (event) => insertEvents(database, [event]),
     joinTokens,
@@ -201,6 +203,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   let kubernetes: KubernetesPart | null = null;
   let link: Link | null = null;
   let endpoint: OwnEndpoint | null = null;
+  let https: Https | null = null;
   authorities.onBundleChange(() => {
     for (const { instances } of deliveries()) instances.bundleChanged();
     kubernetes?.bundleChanged();
@@ -216,6 +219,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     else if (topic !== 'agents') {
       await authorities.refresh();
       endpoint?.authoritiesChanged();
+      https?.authoritiesChanged();
     }
     await link?.changed(topic);
   };
@@ -266,6 +270,11 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     metrics,
   });
   if (endpoint !== null) stack.use(endpoint);
+  https = await startHttps(
+    { config, authorities, recorder, denials: () => grants.denials, clock, log, metrics },
+    http.app,
+  );
+  if (https !== null) stack.use(https);
   stack.use(federation.start());
   const mintJwt = countedIssue(
     refuseDenied(

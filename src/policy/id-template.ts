@@ -63,6 +63,16 @@ export function fillIdTemplate(
   }
 }
 
+/** Whether a template, as {@link parseIdTemplate} gave it, can be filled to this ID by some caller. */
+export function mayBecome(template: string, id: SpiffeId): boolean {
+  const pattern = template
+    .split(PLACEHOLDER)
+    // Between the texts are the placeholders' names; of what a SPIFFE ID is written in, only the dot means more.
+    .map((text, i) => (i % 2 === 0 ? text.replaceAll('.', '\\.') : '[a-zA-Z0-9._-]+'))
+    .join('');
+  return new RegExp(`^${pattern}$`).test(id);
+}
+
 /** The different values that selectors have for a placeholder's name. */
 function valuesOf(name: string, selectors: readonly Selector[]): string[] {
   const prefix = `${name}:`;

@@ -140,6 +140,8 @@ export async function startApi(t: ExecutionContext, overrides: Partial<ApiDepend
     },
     recordEvidenceReads: false,
     identityProvider: null,
+    identifyPeer: () => null,
+    roleIdentities: [],
     isFirstUse: async (sha256) => {
       const hex = Buffer.from(sha256).toString('hex');
       return !uses.has(hex) && uses.add(hex) !== undefined;
