@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, renameSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 const CACHE = resolve(import.meta.dirname, '../../node_modules/.cache/carnet-test-go');
@@ -15,7 +15,9 @@ export function hasGo(): boolean {
 export function buildGo(directory: string, name: string, program = '.'): string {
   mkdirSync(CACHE, { recursive: true });
   const executable = join(CACHE, name);
-  const { status, error, stderr } = spawnSync('go', ['build', '-mod=readonly', '-o', executable, program], {
+  // Several tests build the same at once, and one may run it already.
+  const fresh = `${executable}.${process.pid}`;
+  const { status, error, stderr } = spawnSync('go', ['build', '-mod=readonly', '-o', fresh, program], {
     cwd: directory,
     stdio: ['ignore', 'ignore', 'pipe'],
     encoding: 'utf8',
@@ -23,5 +25,6 @@ export function buildGo(directory: string, name: string, program = '.'): string 
   });
   if (status !== 0)
     throw new Error(`${program} in ${directory} does not build: ${error?.message ?? stderr.slice(-2000)}`);
+  renameSync(fresh, executable);
   return executable;
 }
