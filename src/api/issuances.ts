@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { timestampOf } from '../audit/cursor.ts';
-import { issuanceFields } from '../audit/log-record.ts';
 import type { LogReader } from '../audit/log-store.ts';
 import type {
   IssuanceDetail,
@@ -18,6 +17,7 @@ import {
   DecodedToken,
   decodeCertificate,
   decodeToken,
+  hexOf,
   pemOf,
 } from './certificate-body.ts';
 import { Entry, entryBody } from './entries.ts';
@@ -226,7 +226,23 @@ export function identityOf(text: string, trustDomain: TrustDomain): string {
 }
 
 function issuanceBody(issuance: RecordedIssuance): z.input<typeof Issuance> {
-  return { ...issuanceFields(issuance), recorded_at: timestampOf(issuance.recordedAtMicros) };
+  return {
+    serial: issuance.serial,
+    identity: issuance.identity,
+    dns_names: [...issuance.dnsNames],
+    profile: issuance.profile,
+    not_before: timeText(issuance.notBefore),
+    not_after: timeText(issuance.notAfter),
+    recorded_at: timestampOf(issuance.recordedAtMicros),
+    authority: issuance.authority,
+    node: issuance.node,
+    instance: issuance.instance,
+    entry: issuance.entryId,
+    entry_version: issuance.entryVersion,
+    requester: issuance.requester,
+    public_key_sha256: hexOf(issuance.publicKeySha256),
+    certificate_sha256: hexOf(issuance.certificateSha256),
+  };
 }
 
 function detailsBody(issuance: IssuanceDetail): Omit<z.input<typeof IssuanceDetails>, 'log'> {

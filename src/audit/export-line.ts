@@ -1,6 +1,7 @@
 import { JWT_SVID } from '../ca/profile.ts';
 import { toHex } from '../x509/bytes.ts';
 import { encodePem } from '../x509/pem.ts';
+import { toAscii } from './ascii-json.ts';
 import {
   type ColumnValue,
   hexOf,
@@ -13,7 +14,6 @@ import {
 } from './column-values.ts';
 import { decodeRecord, type EntryKind, encodeEntry } from './log/entry.ts';
 import { type Hash, leafHashOf } from './log/merkle.ts';
-import { toAscii } from './log-record.ts';
 
 export const EXPORT_FORMATS = ['ndjson', 'csv'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
@@ -42,7 +42,7 @@ const of =
   (columns: Columns): unknown =>
     read(columns.get(column));
 
-/** In the words of the REST interface, in the order of the columns of a CSV: what `log-record.ts` has, to the byte. */
+/** In the words of the REST interface, in the order of the columns of a CSV. */
 const FIELDS = {
   issuance: {
     recorded_at: of('recorded_at', microsecondsOf),

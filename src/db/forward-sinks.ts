@@ -2,7 +2,8 @@ import { CarnetError } from '../errors.ts';
 import type { SinkName } from '../forward/sink.ts';
 import type { ForwardFrom, ForwardStore, SinkState } from '../forward/store.ts';
 import type { Database, Queryable } from './database.ts';
-import { readLogRecords } from './log-records.ts';
+import { PostgresExportSource } from './export-source.ts';
+import { KINDS } from './log-rows.ts';
 import { insertEvents } from './operator-events.ts';
 
 const LOG_SIZE = '(SELECT coalesce(max(size), 0) FROM log_checkpoint)';
@@ -22,9 +23,11 @@ interface SinkRow {
 /** How far each sink has got, in PostgreSQL, where the log is. */
 export class PostgresForwardStore implements ForwardStore {
   readonly #database: Database;
+  readonly #records: PostgresExportSource;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#records = new PostgresExportSource(database);
   }
 
   async create({ name, target }: { name: SinkName; target: string }, from: ForwardFrom): Promise<void> {
@@ -37,7 +40,8 @@ export class PostgresForwardStore implements ForwardStore {
 
   async waiting(name: SinkName, limit: number): ReturnType<ForwardStore['waiting']> {
     const position = await positionOf(this.#database, name);
-    return { position, records: await readLogRecords(this.#database, position, limit) };
+    const range = { start: position, end: position + limit };
+    return { position, rows: await this.#records.rows(range, { kinds: KINDS }, limit) };
   }
 
   async acknowledge(name: SinkName, from: number, to: number): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LogRecord } from '../audit/log-record.ts';
+import type { ExportedRow } from '../audit/export.ts';
 import { CarnetError } from '../errors.ts';
 import { pauseMs } from './back-off.ts';
 import { type Batch, cutBatch, MAX_BATCH_ENTRIES } from './batch.ts';
@@ -70,10 +70,10 @@ export class Forwarder implements AsyncDisposable {
   /** One batch. Answers how long to wait for the next, in milliseconds. */
   async #turn(): Promise<number> {
     const { sink, store, onAcknowledged, pollMs = POLL_MS } = this.#options;
-    const { position, records } = await store.waiting(sink.name, this.#limit);
-    if (!isSome(records)) return pollMs;
-    checkOrder(position, records);
-    const batch = cutBatch(records);
+    const { position, rows } = await store.waiting(sink.name, this.#limit);
+    if (!isSome(rows)) return pollMs;
+    checkOrder(position, rows);
+    const batch = cutBatch(rows);
     const failure = await sink.send(batch, this.#cutting.signal);
     if (failure !== null) return this.#sendFailed(failure, batch);
     this.#failures = 0;
@@ -81,14 +81,14 @@ export class Forwarder implements AsyncDisposable {
     // Where it is another position by now, that one counts: an operator moved it, or another server was faster.
     const moved = await store.acknowledge(sink.name, batch.first, batch.end);
     this.#taken = moved ? batch : null;
-    if (moved) onAcknowledged(batch.items.length);
+    if (moved) onAcknowledged(batch.lines.length);
     return 0;
   }
 
   /** Half as much is tried next: it may have been too much at once, or one entry of many. */
   async #sendFailed({ error, isRefused, retryAfterMs }: SendFailure, batch: Batch): Promise<number> {
     if (this.#cutting.signal.aborted) return 0;
-    const count = batch.items.length;
+    const count = batch.lines.length;
     this.#limit = Math.ceil(count / 2);
     if (isRefused && count > 1) {
       this.#options.onFailed({ error, failures: 0, refused: null });
@@ -110,13 +110,13 @@ export class Forwarder implements AsyncDisposable {
   }
 }
 
-function isSome(records: readonly LogRecord[]): records is [LogRecord, ...LogRecord[]] {
-  return records.length > 0;
+function isSome(rows: readonly ExportedRow[]): rows is [ExportedRow, ...ExportedRow[]] {
+  return rows.length > 0;
 }
 
 /** Never skip: a log that lacks an entry is not gone on with. */
-function checkOrder(position: number, records: readonly LogRecord[]): void {
-  const gap = records.findIndex(({ leafIndex }, i) => leafIndex !== position + i);
+function checkOrder(position: number, rows: readonly ExportedRow[]): void {
+  const gap = rows.findIndex(({ index }, i) => index !== position + i);
   if (gap !== -1)
     throw new CarnetError('internal', `the log lacks entry ${position + gap}: run carnet audit verify`);
 }

@@ -1,4 +1,4 @@
-import type { LogRecord } from '../audit/log-record.ts';
+import type { ExportedRow } from '../audit/export.ts';
 import type { SinkName } from './sink.ts';
 
 /** Where a sink that is new begins: with the first entry of the log, or with the next one that comes into it. */
@@ -25,7 +25,7 @@ export interface ForwardStore {
   /** Does nothing but note its address where there is a sink of this name already. */
   create(sink: { readonly name: SinkName; readonly target: string }, from: ForwardFrom): Promise<void>;
   /** What the sink gets next, at most `limit` entries; `position` is the leaf index of the first. Throws `not_found`. */
-  waiting(name: SinkName, limit: number): Promise<{ position: number; records: LogRecord[] }>;
+  waiting(name: SinkName, limit: number): Promise<{ position: number; rows: ExportedRow[] }>;
   /** All before `to` is acknowledged. False, and nothing is done, where the position is not `from` any more. */
   acknowledge(name: SinkName, from: number, to: number): Promise<boolean>;
   /** What was acknowledged from `to` on may be lost. Does nothing where the position is not `from` any more. */

@@ -1,5 +1,5 @@
-import { timestampOf } from '../audit/cursor.ts';
-import { type LogRecord, logRecordFields, toAscii } from '../audit/log-record.ts';
+import { toAscii } from '../audit/ascii-json.ts';
+import type { EntryKind } from '../audit/log/entry.ts';
 
 /** Whose messages they are. */
 export interface SyslogOrigin {
@@ -13,7 +13,7 @@ export interface SyslogOrigin {
 /** RFC 5424 §6.2.1: 13 is "log audit". */
 const FACILITY = 13;
 const SEVERITIES = { issuance: 6, revocation: 5, operator_event: 5 } as const satisfies Record<
-  LogRecord['kind'],
+  EntryKind,
   number
 >;
 /** 32473 is the number that documentation may use (RFC 5612): we have none of our own. */
@@ -23,13 +23,30 @@ const MAX_MESSAGE_BYTES = 8192;
 /** In a record that is too long, whatever is longer than this is left out. */
 const MAX_SHORT_FIELD = 256;
 
+/** What a line says, by its fields. */
+type Fields = Readonly<Record<string, unknown>> & { readonly kind: EntryKind };
+
+/** What is structured data as well, of whatever kind has it. */
+const KEY_FIELDS = [
+  'leaf_index',
+  'leaf_hash',
+  'serial',
+  'identity',
+  'node',
+  'requester',
+  'actor',
+  'action',
+  'subject',
+] as const;
+
 /**
- * The record as one syslog message (RFC 5424), in ASCII: its key fields as structured data, and as the message its line.
- * Of a record that would not fit into 8,192 bytes the long fields are left out, and `shortened` says so.
+ * A line as one syslog message (RFC 5424), in ASCII: its key fields as structured data, and as the message itself. Of a
+ * line that would not fit into 8,192 bytes the long fields are left out, and `shortened` says so.
  */
-export function encodeSyslogMessage(record: LogRecord, line: string, origin: SyslogOrigin): string {
-  const head = `${header(record, origin)} ${structuredData(record, origin)} `;
-  return head + (head.length + line.length <= MAX_MESSAGE_BYTES ? line : shortened(record));
+export function encodeSyslogMessage(line: string, origin: SyslogOrigin): string {
+  const fields = JSON.parse(line) as Fields;
+  const head = `${header(fields, origin)} ${structuredData(fields, origin)} `;
+  return head + (head.length + line.length <= MAX_MESSAGE_BYTES ? line : shortened(fields));
 }
 
 /** A message in its frame (RFC 5425 §4.3): octet counting. */
@@ -37,31 +54,20 @@ export function frameSyslogMessage(message: string): string {
   return `${message.length} ${message}`;
 }
 
-function header({ kind, recordedAtMicros }: LogRecord, { host, pid }: SyslogOrigin): string {
+/** The time is that of recording; of a record that is gone it is not known. */
+function header({ kind, recorded_at: time = '-' }: Fields, { host, pid }: SyslogOrigin): string {
   const priority = FACILITY * 8 + SEVERITIES[kind];
-  return `<${priority}>1 ${timestampOf(recordedAtMicros)} ${printUsAscii(host, 255)} carnet ${pid} ${kind}`;
+  return `<${priority}>1 ${time} ${printUsAscii(host, 255)} carnet ${pid} ${kind}`;
 }
 
-function structuredData(record: LogRecord, { log }: SyslogOrigin): string {
-  const { leaf_index, leaf_hash } = logRecordFields(record);
-  const parameters = { log, leaf_index, leaf_hash, ...keyFields(record) };
-  const given = Object.entries(parameters).filter(([, value]) => value !== null);
+function structuredData(fields: Fields, { log }: SyslogOrigin): string {
+  const said = KEY_FIELDS.map((name) => [name, fields[name] ?? null] as const);
+  const given = [['log', log] as const, ...said].filter(([, value]) => value !== null);
   return `[${SD_ID} ${given.map(([name, value]) => `${name}="${parameterValue(String(value))}"`).join(' ')}]`;
 }
 
-function keyFields(record: LogRecord): Record<string, string | null> {
-  if (record.row === null) return {};
-  if (record.kind === 'operator_event') {
-    const { actor, action, subject } = record.row;
-    return { actor, action, subject };
-  }
-  if (record.kind === 'revocation') return { serial: record.row.serial, actor: record.row.actor };
-  const { serial, identity, node, requester } = record.row;
-  return { serial, identity, node, requester };
-}
-
-function shortened(record: LogRecord): string {
-  const short = Object.entries(logRecordFields(record)).filter(
+function shortened(fields: Fields): string {
+  const short = Object.entries(fields).filter(
     ([, value]) => toAscii(JSON.stringify(value)).length <= MAX_SHORT_FIELD,
   );
   return toAscii(JSON.stringify({ ...Object.fromEntries(short), shortened: true }));

@@ -38,10 +38,8 @@ export function createSyslog(options: SyslogOptions): Sink {
   };
 }
 
-function framesOf({ items }: Batch, origin: SyslogOrigin): string {
-  return items
-    .map(({ record, line }) => frameSyslogMessage(encodeSyslogMessage(record, line, origin)))
-    .join('');
+function framesOf({ lines }: Batch, origin: SyslogOrigin): string {
+  return lines.map((line) => frameSyslogMessage(encodeSyslogMessage(line, origin))).join('');
 }
 
 function errorOf(error: unknown, late: AbortSignal, signal: AbortSignal, timeoutMs: number): CarnetError {

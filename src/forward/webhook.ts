@@ -67,7 +67,7 @@ export async function checkWebhook({
 
 async function post(options: WebhookOptions, batch: Batch, signal: AbortSignal): Promise<IncomingMessage> {
   const { url, secretFile, tls, log, clock } = options;
-  const body = Buffer.from(batch.items.map(({ line }) => `${line}\n`).join(''), 'latin1');
+  const body = Buffer.from(batch.lines.map((line) => `${line}\n`).join(''), 'latin1');
   const timestamp = Math.floor(clock() / 1000);
   const headers = {
     'content-type': 'application/x-ndjson',

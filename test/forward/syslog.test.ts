@@ -5,7 +5,7 @@ import { createSyslog, type SyslogOptions } from '../../src/forward/syslog.ts';
 import { Rsyslog } from '../support/rsyslog.ts';
 import { until } from '../support/until.ts';
 import { SyslogReceiver, Trust } from './receivers.ts';
-import { eventRecord } from './records.ts';
+import { eventRow } from './records.ts';
 
 const trust = new Trust();
 test.after.always(() => trust.remove());
@@ -14,7 +14,7 @@ const ORIGIN = { host: 'node-1', pid: 42, log: 'carnet.local/log' };
 const never = new AbortController().signal;
 
 function batchOf(count: number, first = 0) {
-  const [one, ...more] = Array.from({ length: count }, (_, i) => eventRecord(first + i));
+  const [one, ...more] = Array.from({ length: count }, (_, i) => eventRow(first + i));
   if (one === undefined) throw new Error('no batch is empty');
   return cutBatch([one, ...more]);
 }
@@ -112,8 +112,8 @@ test('a real rsyslog takes every message, over its restarts too', async (t) => {
   await rsyslog.stop();
   t.is((await sink.send(batchOf(1, 500), never))?.error.code, 'unavailable');
   await rsyslog.start();
-  const long = eventRecord(500, { after: { text: 'x'.repeat(20_000) }, subject: '"é]' });
-  t.is(await sink.send(cutBatch([long, eventRecord(501)]), never), null);
+  const long = eventRow(500, { after: { text: 'x'.repeat(20_000) }, subject: '"é]' });
+  t.is(await sink.send(cutBatch([long, eventRow(501)]), never), null);
   await until('all is written', () => rsyslog.lines().length >= 502);
   const received = rsyslog.lines().map((line) => line.split('\t'));
   t.deepEqual(

@@ -8,14 +8,14 @@ import { createWebhook, type WebhookOptions } from '../../src/forward/webhook.ts
 import { signWebhook } from '../../src/forward/webhook-signature.ts';
 import { openssl } from '../x509/openssl.ts';
 import { Trust, WebhookReceiver } from './receivers.ts';
-import { eventRecord } from './records.ts';
+import { eventRow } from './records.ts';
 
 const trust = new Trust();
 test.after.always(() => trust.remove());
 
 const NOW = Date.parse('2026-03-01T00:00:00.900Z');
 const never = new AbortController().signal;
-const batch = cutBatch([eventRecord(41), eventRecord(42), eventRecord(43)]);
+const batch = cutBatch([eventRow(41), eventRow(42), eventRow(43)]);
 
 function webhookTo(url: URL, options: Partial<WebhookOptions> = {}) {
   const { tls, secretFile } = trust;
