@@ -4,6 +4,7 @@ import { equalBytes } from '../x509/bytes.ts';
 import { type LineWriter, type LoggedRecord, lineWriter, readFullLine } from './export-line.ts';
 import { ExportLines } from './export-lines.ts';
 import { type ExportManifest, formOf, isOfAll, kindsOf } from './export-manifest.ts';
+import { CheckedTiles, type ReadTile } from './log/checked-tiles.ts';
 import { openCheckpoint } from './log/checkpoint.ts';
 import { Frontier } from './log/frontier.ts';
 import type { Hash } from './log/merkle.ts';
@@ -13,6 +14,8 @@ import { parseVerifierKey } from './log/note.ts';
 export interface CheckExportOptions {
   /** The key of the log, as it was kept; null to believe the manifest's. */
   readonly pinnedKey: string | null;
+  /** Where the log's tiles are, for a full export that has not all of it; null to do without. */
+  readonly tiles?: ReadTile | null;
   /** Called with the leaf hash of each record of a full export, in order. */
   readonly onLeaf?: (index: number, hash: Hash) => Promise<void> | void;
 }
@@ -20,6 +23,8 @@ export interface CheckExportOptions {
 export interface CheckedExport {
   /** Each record is, to the byte, one that a leaf hash is of; else only the file's own hash was checked. */
   readonly byRecord: boolean;
+  /** Each record is in the tree that the checkpoint signs, by the log's tiles. */
+  readonly byTiles: boolean;
   /** All records of the log up to the checkpoint are there, and its root is of them. */
   readonly whole: boolean;
 }
@@ -32,7 +37,7 @@ export interface CheckedExport {
 export async function checkExport(
   pieces: AsyncIterable<Uint8Array>,
   manifest: ExportManifest,
-  { pinnedKey, onLeaf }: CheckExportOptions,
+  { pinnedKey, tiles: read, onLeaf }: CheckExportOptions,
 ): Promise<CheckedExport> {
   const { request, size } = manifest;
   const tree = openCheckpoint(manifest.checkpoint, parseVerifierKey(pinnedKey ?? manifest.verifier_key));
@@ -47,6 +52,9 @@ export async function checkExport(
       `of ${size} entries it has ${manifest.records}, and ${left} were taken out of the database before`,
     );
   const whole = form.full && isOfAll(request) && left === 0 ? Frontier.empty() : null;
+  if (read != null && !form.full)
+    throw new CarnetError('invalid_argument', 'only a full export can be held to the tiles of a log');
+  const tiles = read == null ? null : new CheckedTiles(tree, read);
   let last = -1;
   let header = writer.header;
   for await (const piece of pieces) {
@@ -63,13 +71,15 @@ export async function checkExport(
       if (index <= last || index >= size) throw refused(`entry ${index} is out of place`);
       last = index;
       whole?.push(hash);
+      if (tiles !== null && !equalBytes(await tiles.leaf(index), hash))
+        throw refused(`entry ${index} is not the one that the log has there`);
       await onLeaf?.(index, hash);
     }
   }
   checkCounts(lines, manifest, sha256.digest('hex'));
   if (whole !== null && !(whole.size === size && equalBytes(whole.root, tree.root)))
     throw refused('its records are not those of the tree that the checkpoint signs');
-  return { byRecord: form.full, whole: whole !== null };
+  return { byRecord: form.full, byTiles: tiles !== null, whole: whole !== null };
 }
 
 function checkLine(

@@ -14,6 +14,7 @@ const SETTINGS = { dataDir, databaseUrl };
 interface VerifyFlags extends VerifyDatabaseFlags, VerifyBundleFlags {
   readonly bundle?: string;
   readonly export?: string;
+  readonly log?: string;
 }
 
 const HELP = `
@@ -39,6 +40,7 @@ export function verifyCommand(terminal: Terminal): Command {
       '--export <FILE>',
       'check what carnet audit export wrote, and nothing else: no database is needed',
     )
+    .option('--log <URL>', "with --export, where the log's tiles are, such as http://127.0.0.1:8080/log")
     .option(
       '--verifier-key <KEY>',
       'the key of the log, as you kept it; otherwise the one that is found is believed',

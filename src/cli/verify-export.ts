@@ -5,6 +5,7 @@ import { parseManifest } from '../audit/export-manifest.ts';
 import { checkWitnesses } from '../audit/log/cosignature.ts';
 import { CarnetError } from '../errors.ts';
 import { manifestPath } from './export-file.ts';
+import { tilesAt } from './fetch-tile.ts';
 import { note, type Terminal, writeJson, writeLine } from './output.ts';
 import {
   cosignatureBodies,
@@ -15,18 +16,21 @@ import {
 
 interface VerifyExportFlags extends WitnessFlags {
   readonly verifierKey?: string;
+  /** Where the log's tiles are. */
+  readonly log?: string;
   readonly json?: boolean;
 }
 
 /** Checks an export by its manifest, without a server. Throws `conflict` where it does not hold. */
 export async function verifyExport(
   file: string,
-  { verifierKey, json, ...flags }: VerifyExportFlags,
+  { verifierKey, json, log, ...flags }: VerifyExportFlags,
   terminal: Terminal,
 ): Promise<void> {
   const manifest = parseManifest(manifestPath(file), await readManifest(file));
   const checked = await checkExport(createReadStream(file), manifest, {
     pinnedKey: verifierKey?.trim() ?? null,
+    tiles: log === undefined ? null : tilesAt(log),
   });
   const policy = witnessPolicyOf(flags);
   const cosignatures = policy === null ? [] : checkWitnesses(manifest.checkpoint, policy);
@@ -50,13 +54,14 @@ export async function verifyExport(
     );
 }
 
-function nameOf({ byRecord, whole }: CheckedExport): { by_record: boolean; whole: boolean } {
-  return { by_record: byRecord, whole };
+function nameOf({ byRecord, whole, byTiles }: CheckedExport) {
+  return { by_record: byRecord, by_tiles: byTiles, whole };
 }
 
-function saidOf({ byRecord, whole }: CheckedExport, size: number): string {
+function saidOf({ byRecord, whole, byTiles }: CheckedExport, size: number): string {
   if (whole) return `all that the log's first ${size} entries are of, as its checkpoint signs`;
-  if (byRecord) return 'each what its own bytes in the log say, and its SHA-256';
+  if (byTiles) return `each in the tree of ${size} entries that its checkpoint signs`;
+  if (byRecord) return 'each what its own bytes say (with --log URL each is looked for in the log as well)';
   return 'its SHA-256 is that of the manifest (with --full it would be checked against the log)';
 }
 

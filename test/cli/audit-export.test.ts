@@ -216,6 +216,29 @@ for (const format of ['ndjson', 'csv'])
     }
   });
 
+test.serial('each record of a part of the log is held to the tiles that a server has', async (t) => {
+  const { run, file, api } = await startExporter(t);
+  const log = `${api.url}/log/`;
+  for (const format of ['ndjson', 'csv']) {
+    const part = file(`part.${format}`);
+    await run('export', '--output', part, '--identity', '/ns/5/web', '--full', '--format', format);
+    const { code, stdout, stderr } = await run('verify', '--export', part, '--log', log);
+    t.is(code, 0, stderr);
+    t.regex(stdout, /100 records, each in the tree of 1305 entries that its checkpoint signs/);
+  }
+  const part = file('part.ndjson');
+  const text = readFileSync(part, 'utf8');
+  // A record that the log has elsewhere.
+  const index = Number(/"leaf_index":(\d+)/.exec(text)?.[1]);
+  writeFileSync(part, text.replace(`"leaf_index":${index},`, `"leaf_index":${index + 1},`));
+  const moved = await run('verify', '--export', part, '--log', log);
+  t.is(moved.code, 1);
+  t.regex(moved.stderr, new RegExp(`entry ${index + 1} is not the one that the log has there`));
+  await run('export', '--output', file('plain'));
+  t.regex((await run('verify', '--export', file('plain'), '--log', log)).stderr, /only a full export/);
+  t.regex((await run('verify', '--export', part, '--log', api.url)).stderr, /answers 404: is .* a log/);
+});
+
 test.serial('a connection that is cut is gone on with, and one record comes once', async (t) => {
   const { api, run, file, env } = await startExporter(t);
   let cuts = 3;

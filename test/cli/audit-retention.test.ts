@@ -61,6 +61,9 @@ test('a month is shown, held, let go, dropped with its export, and what is asked
   const checked = await run('verify', '--export', file);
   t.is(checked.code, 0, checked.stderr);
   t.true(readFileSync(file, 'utf8').includes(serial));
+  const proved = await run('verify', '--export', file, '--log', `${api.url}/log`);
+  t.is(proved.code, 0, proved.stderr);
+  t.regex(proved.stdout, /each in the tree of \d+ entries that its checkpoint signs/);
   await untilSequenced(log);
   const verified = await run('verify', ...url, '--json');
   t.is(verified.code, 0, verified.stderr);
