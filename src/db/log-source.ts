@@ -8,6 +8,7 @@ import type { LoggedEntry, LogSource, Place, RowRange } from '../audit/log-sourc
 import type { SignedTree } from '../audit/log-store.ts';
 import type { RetiredSpan } from '../audit/retired.ts';
 import type { Queryable } from './database.ts';
+import { findUntoldVersion } from './entry-history.ts';
 import { readNodes } from './log.ts';
 import { KINDS, MAX_ID, RECORDED_AT } from './log-rows.ts';
 import { exportEvents, hasRows, readLeaves } from './retention.ts';
@@ -97,6 +98,10 @@ export class PostgresLogSource implements LogSource {
       if (row !== undefined) return row.named;
     }
     return null;
+  }
+
+  findUntoldVersion(fromMicros: bigint): Promise<string | null> {
+    return findUntoldVersion(this.#database, fromMicros);
   }
 
   async describe({

@@ -1,0 +1,77 @@
+import test from 'ava';
+import { PostgresEntryStore } from '../../src/db/entries.ts';
+import { insertIssuances } from '../../src/db/issuances.ts';
+import { PostgresLogSource } from '../../src/db/log-source.ts';
+import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
+import { parseEntry } from '../../src/policy/parse-entry.ts';
+import { issuance, openDatabase } from '../db/fixtures.ts';
+import { sequenceAll } from '../db/log-fixtures.ts';
+import { createDatabase } from '../support/database.ts';
+import { verifyAfter } from './tampering.ts';
+
+const created = await createDatabase();
+const database = openDatabase(created.url, { maxConnections: 4 });
+
+test.before(async () => {
+  const entries = new PostgresEntryStore(database);
+  await entries.create(web({ hint: 'main' }), 'operator:ada');
+  await entries.apply([web({ ttl: '1h', dns_names: ['web.internal'] })], 'operator:grace');
+  await entries.delete('web', 'operator:ada');
+  await entries.create(web({ federates_with: ['other.test'] }), 'operator:ada');
+  await insertIssuances(database, [issuance()]);
+  await sequenceAll(database, 5);
+});
+test.after.always(async () => {
+  await database.close();
+  await created.drop();
+});
+
+function web(fields: object) {
+  return parseEntry(
+    { id: 'web', spiffe_id: '/web', selectors: ['unix:uid:1000'], ...fields },
+    parseTrustDomain('carnet.local'),
+  );
+}
+
+test.serial('what entries said is what operators wrote: made, changed, deleted and made again', async (t) => {
+  t.is((await verifyAfter(database, [])).fault, null);
+});
+
+for (const [column, change] of Object.entries({
+  entry_id: `'wec'`,
+  version: 'version + 10',
+  spiffe_id: `'spiffe://carnet.local/wec'`,
+  selectors: `'{unix:uid:0}'`,
+  dns_names: `'{web.externa1}'`,
+  ttl_seconds: 'coalesce(ttl_seconds, 0) + 1',
+  hint: `coalesce(hint, '') || '!'`,
+  federates_with: `'{evil.test}'`,
+  deleted: 'NOT deleted',
+  actor: `'operator:eve'`,
+}))
+  for (const version of [1, 2, 3, 4])
+    test.serial(`entry_version.${column} changed in version ${version} is named`, async (t) => {
+      const { fault } = await verifyAfter(database, [
+        `UPDATE entry_version SET ${column} = ${change} WHERE version = ${version}`,
+      ]);
+      t.regex(fault ?? 'all holds', /^version \d+ of the entry we[bc] is not what any operator event says/);
+    });
+
+test.serial('a version that nobody wrote is named', async (t) => {
+  const { fault } = await verifyAfter(database, [
+    `INSERT INTO entry_version (entry_id, version, spiffe_id, selectors, dns_names, deleted, actor)
+     VALUES ('web', 9, 'spiffe://carnet.local/root', '{unix:uid:0}', '{}', false, 'operator:ada')`,
+  ]);
+  t.regex(fault ?? 'all holds', /^version 9 of the entry web is not what/);
+});
+
+test.serial('a version whose event may be out of history has nothing to be held against', async (t) => {
+  await database.query(
+    `INSERT INTO entry_version (entry_id, version, spiffe_id, selectors, dns_names, deleted, actor, recorded_at)
+     VALUES ('old', 1, 'spiffe://carnet.local/old', '{unix:uid:0}', '{}', false, 'operator:ada', '2020-01-01 00:00:00+00')`,
+  );
+  const source = new PostgresLogSource(database);
+  const micros = BigInt(Date.parse('2020-01-01T00:00:00Z')) * 1000n;
+  t.is(await source.findUntoldVersion(micros), 'version 1 of the entry old');
+  t.is(await source.findUntoldVersion(micros + 1n), null);
+});
