@@ -22,7 +22,7 @@ Carnet is ready.
   trust domain   ${config.trustDomain}
   root SHA-256   ${fingerprint256.replaceAll(':', '').toLowerCase()}
   agent socket   ${server.agentSocket ?? 'none (--no-agent)'}
-  REST API       ${server.url}
+  UI, REST API   ${server.url}
   other nodes    ${server.grpcAddress === null ? 'none (--grpc-addr off)' : formatAddress(server.grpcAddress)}
 
 Try, in another terminal:

@@ -15,6 +15,7 @@ let records: Record[];
 
 test.before(async () => {
   ui = await startUi();
+  await ui.carnet.cli('jwt', 'fetch', '--audience', 'reports');
   await issueMany(ui, 12);
   const { items } = (await ui.carnet.call('GET', '/v1/issuances')) as { items: { serial: string }[] };
   records = await Promise.all(
@@ -27,8 +28,11 @@ test.before(async () => {
 test.after.always(() => ui?.[Symbol.asyncDispose]());
 
 test.serial("the browser's own mathematics agree with the server's, for every record", async (t) => {
-  t.true(records.some(({ profile }) => profile === 'root-ca'));
-  t.true(records.some(({ profile }) => profile === 'x509-svid'));
+  for (const kind of ['root-ca', 'x509-svid', 'jwt-svid'])
+    t.true(
+      records.some(({ profile }) => profile === kind),
+      kind,
+    );
   const outcomes = await check(records, keys);
   t.deepEqual(
     outcomes,

@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { copyIssuances } from './copy-issuances.ts';
 import { issueMany, signIn, startUi, tokenOf } from './ui.ts';
 
 /**
@@ -12,13 +13,14 @@ const directory = resolve(process.argv[2] ?? 'screenshots');
 mkdirSync(directory, { recursive: true });
 await using ui = await startUi();
 await issueMany(ui, 70);
+await copyIssuances(ui.carnet, 30_000, 26);
 const { items } = (await ui.carnet.call('GET', '/v1/issuances?identity=/shop/till-042')) as {
   items: { serial: string }[];
 };
 const pages: Readonly<Record<string, string>> = {
   overview: '/ui/',
   issuances: '/ui/issuances',
-  search: '/ui/issuances?q=/shop/till-04&profile=x509-svid',
+  search: '/ui/issuances?q=/payments/&node=node-7',
   nothing: '/ui/issuances?q=nobody',
   issuance: `/ui/issuances/${items[0]?.serial}`,
 };
@@ -28,6 +30,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
   const shoot = async (name: string): Promise<void> => {
     for (const [size, viewport] of Object.entries(SIZES)) {
       await page.setViewportSize(viewport);
+      await page.evaluate(() => scrollTo(0, 0));
       await page.screenshot({ path: join(directory, `${name}-${colorScheme}-${size}.png`), fullPage: true });
     }
   };

@@ -27,22 +27,25 @@ export function IssuanceProof({ record }: { record: IssuanceDetailsBody }): VNod
   return html`
     <section class="card proof" aria-labelledby="proof">
       <h2 id="proof">Proof</h2>
-      ${record.log === null ? html`<p role="status">Not in the log yet: it is within a second or two, and this page sees it then.</p>` : html`<${VerifyForm} served=${served} verify=${verify} />`}
+      ${record.log === null ? html`<p role="status">Not in the log yet: it is within a second or two, and this page sees it then.</p>` : html`<${VerifyForm} serial=${record.serial} served=${served} verify=${verify} />`}
       <div aria-live="polite">${steps !== null && html`<${Outcome} steps=${steps} />`}</div>
     </section>
   `;
 }
 
 function VerifyForm({
+  serial,
   served,
   verify,
 }: {
+  serial: string;
   served: string;
   verify: (event: SubmitEvent) => Promise<void>;
 }): VNode {
   return html`
     <form onSubmit=${verify}>
-      <p>Everything is computed in this browser, from the bytes that came with this record.</p>
+      <p>Everything is computed in this browser, from the bytes that came with this record. To take it along:${' '}
+        <code>carnet audit prove ${serial}</code>.</p>
       <button type="submit" class="main" disabled=${served === ''}>Verify proof</button>
       <details>
         <summary>By which key</summary>
