@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   revoke: async () => (await import('./cli/revoke.ts')).revokeCommand(),
   audit: async () => (await import('./cli/audit.ts')).auditCommand(),
   token: async () => (await import('./cli/token.ts')).tokenCommand(),
+  session: async () => (await import('./cli/session.ts')).sessionCommand(),
   'join-token': async () => (await import('./cli/join-token.ts')).joinTokenCommand(),
   agents: async () => (await import('./cli/agents.ts')).agentsCommand(),
   envoy: async () => (await import('./cli/envoy.ts')).envoyCommand(),

@@ -63,7 +63,7 @@ export function retentionRoutes(holds: LegalHolds, list: RetiredList, trustDomai
       method: 'GET',
       path: '/v1/holds',
       name: 'listHolds',
-      access: 'reader',
+      access: 'auditor',
       summary: 'List the legal holds, those that were released too',
       response: z.strictObject({ items: z.array(Hold) }).meta({ id: 'LegalHoldList' }),
       handle: async () => ({ items: (await holds.list()).map(holdBody) }),

@@ -36,8 +36,10 @@ export interface SessionStore {
   find(sha256: Uint8Array): Promise<Session | undefined>;
   /** Notes its use, unless one of the minute before is noted. */
   used(id: string, at: Date): Promise<void>;
-  /** Ends it, with an operator event; one that has ended stays so. */
-  end(id: string, actor: string): Promise<void>;
+  /** Those that end after `now` and were used after `usedSince`, by their beginning. */
+  list(now: Date, usedSince: Date): Promise<Session[]>;
+  /** Ends it, with an operator event. Answers whether there was one. */
+  end(id: string, actor: string): Promise<boolean>;
 }
 
 /** However busy: who was taken from the identity provider is out by then. */

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
-import { Time, timeText } from './fields.ts';
+import { NameInput, Time, timeText } from './fields.ts';
 import type { OwnOrigin } from './own-origin.ts';
+import { cutPage, PAGE_QUERY, pageSchema } from './page.ts';
 import { ROLES } from './role.ts';
 import { type Caller, defineRoute, type Route } from './route.ts';
 import {
@@ -12,7 +13,9 @@ import {
   type NewSession,
   SESSION_IDLE_SECONDS,
   SESSION_SECONDS,
+  type Session,
   type SessionStore,
+  SIGN_INS,
   sessionEnd,
 } from './session.ts';
 import type { SessionAuthenticator } from './session-authenticate.ts';
@@ -37,6 +40,21 @@ const SessionBody = z
   .meta({ id: 'Session' });
 
 export type SessionBody = z.output<typeof SessionBody>;
+
+const OpenSession = z
+  .strictObject({
+    id: z.string(),
+    actor: z.string(),
+    role: z.enum(ROLES),
+    method: z.enum(SIGN_INS),
+    token: z.string().nullable().meta({ description: 'ID of the token that it was opened with' }),
+    created_at: Time,
+    last_used_at: Time.meta({ description: 'To the minute or so' }),
+    expires_at: Time.meta({ description: 'Sooner when nobody uses it' }),
+  })
+  .meta({ id: 'OpenSession' });
+
+export type OpenSessionBody = z.output<typeof OpenSession>;
 
 const Ended = z.strictObject({ ended: z.literal(true) }).meta({ id: 'SessionEnd' });
 
@@ -109,7 +127,59 @@ export function sessionRoutes(dependencies: SessionRouteDependencies): Route[] {
         return { ended: true as const };
       },
     }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/sessions',
+      name: 'listSessions',
+      access: 'auditor',
+      summary: 'List who is signed in',
+      query: z.strictObject(PAGE_QUERY),
+      response: pageSchema('SessionPage', OpenSession),
+      handle: async ({ query }) => {
+        const [now, usedSince] = [clock(), clock() - SESSION_IDLE_SECONDS * 1000];
+        const open = await sessions.list(new Date(now), new Date(usedSince));
+        const page = cutPage(open, orderKey, query);
+        return { items: page.items.map(openSessionBody), next_cursor: page.nextCursor };
+      },
+    }),
+    defineRoute({
+      method: 'DELETE',
+      path: '/v1/sessions/{id}',
+      name: 'endOtherSession',
+      access: 'admin',
+      summary: "End somebody's session",
+      description: 'At once at this replica, within 5 s at the others.',
+      params: z.strictObject({ id: NameInput }),
+      response: Ended,
+      handle: async ({ params, caller }) => {
+        if (!(await sessions.end(params.id, caller.actor)))
+          throw new CarnetError(
+            'not_found',
+            `there is no session ${JSON.stringify(params.id)}: it may have ended`,
+          );
+        authenticator.forget(({ id }) => id === params.id);
+        return { ended: true as const };
+      },
+    }),
   ];
+}
+
+/** By its beginning; the ID parts those of one instant. */
+function orderKey({ createdAt, id }: Session): string {
+  return `${timeText(createdAt)} ${id}`;
+}
+
+function openSessionBody(session: Session): z.input<typeof OpenSession> {
+  return {
+    id: session.id,
+    actor: session.actor,
+    role: session.role,
+    method: session.method,
+    token: session.tokenId,
+    created_at: timeText(session.createdAt),
+    last_used_at: timeText(session.lastUsedAt),
+    expires_at: timeText(session.expiresAt),
+  };
 }
 
 function openedBy(caller: Caller, now: number): Omit<NewSession, 'sha256'> {

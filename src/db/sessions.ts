@@ -79,16 +79,27 @@ export class PostgresSessionStore implements SessionStore {
     );
   }
 
-  end(id: string, actor: string): Promise<void> {
+  async list(now: Date, usedSince: Date): Promise<Session[]> {
+    const rows = await this.#database.query<SessionRow>(
+      `SELECT ${COLUMNS} FROM session
+       WHERE expires_at > $1 AND last_used_at > $2 AND ${HAS_ITS_TOKEN}
+       ORDER BY created_at, id`,
+      [now, usedSince],
+    );
+    return rows.map(sessionOf);
+  }
+
+  end(id: string, actor: string): Promise<boolean> {
     return this.#database.transact(async (tx) => {
       const [row] = await tx.query<SessionRow>(`DELETE FROM session WHERE id = $1 RETURNING ${COLUMNS}`, [
         id,
       ]);
-      if (row === undefined) return;
+      if (row === undefined) return false;
       const before = sessionOf(row);
       await insertEvents(tx, [
         { actor, action: 'session.end', subject: id, before: { ...before }, after: null, reason: '' },
       ]);
+      return true;
     });
   }
 }

@@ -166,9 +166,16 @@ export class MemorySessions implements SessionStore {
       this.sessions.set(id, { ...found, session: { ...found.session, lastUsedAt: at } });
   }
 
-  async end(id: string): Promise<void> {
+  async list(now: Date): Promise<Session[]> {
     this.#outage.check();
-    this.sessions.delete(id);
+    return [...this.sessions.values()]
+      .map(({ session }) => session)
+      .filter(({ expiresAt }) => expiresAt > now);
+  }
+
+  async end(id: string): Promise<boolean> {
+    this.#outage.check();
+    return this.sessions.delete(id);
   }
 }
 

@@ -116,6 +116,8 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['GET', '/v1/session', '/v1/session', undefined, 200],
     ['POST', '/v1/session', '/v1/session', undefined, 201],
     ['DELETE', '/v1/session', '/v1/session', undefined, 409],
+    ['GET', '/v1/sessions', '/v1/sessions', undefined, 200],
+    ['DELETE', '/v1/sessions/{id}', '/v1/sessions/none', undefined, 404],
     ['GET', '/v1/session/methods', '/v1/session/methods', undefined, 200],
     ['GET', '/v1/session/oidc', '/v1/session/oidc', undefined, 404],
     ['GET', '/v1/session/oidc/callback', '/v1/session/oidc/callback', undefined, 404],

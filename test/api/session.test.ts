@@ -263,6 +263,23 @@ test('without Postgres, a session used lately still reads what needs none, and c
   t.is((await call(api, 'POST', '/v1/session')).status, 503);
 });
 
+test('who is signed in is listed for auditors, and ended by admins', async (t) => {
+  const api = await startApi(t);
+  const [eve] = [await signIn(api, 'auditor'), await signIn(api, 'operator')];
+  const list = await call(api, 'GET', '/v1/sessions', { as: 'auditor' });
+  t.deepEqual(
+    list.json.items.map(({ actor, role, method }: Record<string, string>) => [actor, role, method]),
+    [
+      ['operator:eve', 'auditor', 'token'],
+      ['operator:olga', 'operator', 'token'],
+    ],
+  );
+  t.is((await send(api, 'GET', '/v1/entries', eve)).status, 200);
+  t.is((await call(api, 'DELETE', '/v1/sessions/session-1')).status, 200);
+  t.is((await send(api, 'GET', '/v1/entries', eve)).status, 401);
+  t.is((await call(api, 'DELETE', '/v1/sessions/session-1')).status, 404);
+});
+
 test('neither cookie nor CSRF token is written to the log', async (t) => {
   const api = await startApi(t);
   const browser = await signIn(api);

@@ -101,6 +101,13 @@ test.serial('sessions that ended are forgotten, those that go on are not', async
   const idle = newSession({ createdAt: old });
   const live = newSession();
   for (const input of [expired, idle, live]) await sessions.create(input, {});
+  const open = (await sessions.list(new Date(), new Date(Date.now() - 15 * 60_000))).map(
+    ({ actor }) => actor,
+  );
+  t.deepEqual(
+    [expired, idle, live].map(({ actor }) => open.includes(actor)),
+    [false, false, true],
+  );
   await pruneSessions(database);
   t.is(await sessions.find(expired.sha256), undefined);
   t.is(await sessions.find(idle.sha256), undefined);
