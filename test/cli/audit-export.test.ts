@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { existsSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -15,6 +15,7 @@ import { cutBatch } from '../../src/forward/batch.ts';
 import { call } from '../api/harness.ts';
 import { issuance, openDatabase } from '../db/fixtures.ts';
 import { event, recordRevocation, sequenceAll } from '../db/log-fixtures.ts';
+import { endOf, spawnCarnet } from '../support/carnet.ts';
 import { createDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { jsonLines, runCommand, startOperator } from './harness.ts';
@@ -272,6 +273,40 @@ test.serial('a connection that is cut is gone on with, and one record comes once
   t.is(cuts, 0);
   t.true(readFileSync(file('two')).equals(readFileSync(file('one'))));
 });
+
+for (const signal of ['SIGINT', 'SIGKILL'] as const)
+  test.serial(`an export that ${signal} ended is gone on with by the same command`, async (t) => {
+    const real = new PostgresExportSource(database);
+    let hangs = true;
+    const { env, dataDir } = await startOperator(t, {
+      auditLog: new PostgresLog(database),
+      exports: {
+        rows: (range, filter, limit) =>
+          hangs && range.start > 0 ? new Promise(() => undefined) : real.rows(range, filter, limit),
+      },
+    });
+    const file = join(dataDir, 'all.ndjson');
+    const args = ['audit', 'export', '--output', file];
+    const child = spawnCarnet(args, { env });
+    const ended = endOf(child);
+    await until(
+      'some lines are written',
+      () => existsSync(`${file}.partial`) && statSync(`${file}.partial`).size > 0,
+    );
+    child.kill(signal);
+    const { code, stderr } = await ended;
+    if (signal === 'SIGINT') {
+      t.is(code, 1);
+      t.regex(stderr, /stopped after \d+ records: repeat the command to go on/);
+    }
+    t.false(existsSync(file));
+    hangs = false;
+    const resumed = await endOf(spawnCarnet(args, { env }));
+    t.is(resumed.code, 0, resumed.stderr);
+    t.regex(resumed.stderr, /going on after [1-9]\d* records/);
+    const checked = await runCommand(auditCommand, ['verify', '--export', file, '--json'], { env });
+    t.like(JSON.parse(checked.stdout), { ok: true, records: SIZE });
+  });
 
 test.serial('a full disk is said, and what was written stays to go on with', async (t) => {
   const { run, file } = await startExporter(t);
