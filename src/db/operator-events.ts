@@ -27,12 +27,15 @@ export async function listEvents(
   const after = page.cursor === null ? null : decodeCursor(page.cursor);
   const conditions = new Conditions();
   if (filter.actor !== undefined) conditions.add('actor = ?', filter.actor);
-  if (filter.action?.endsWith('.')) conditions.add('starts_with(action, ?)', filter.action);
-  else if (filter.action !== undefined) conditions.add('action = ?', filter.action);
+  if (filter.action?.endsWith('.')) {
+    conditions.add('action COLLATE "C" >= ?', filter.action);
+    // What comes after the dot: the first text that no longer begins so.
+    conditions.add('action COLLATE "C" < ?', `${filter.action.slice(0, -1)}/`);
+  } else if (filter.action !== undefined) conditions.add('action COLLATE "C" = ?', filter.action);
   if (filter.subject !== undefined) conditions.add('subject = ?', filter.subject);
   if (filter.from !== undefined) conditions.add('recorded_at >= ?', filter.from);
   if (filter.to !== undefined) conditions.add('recorded_at < ?', filter.to);
-  if (after !== null) conditions.before(after);
+  if (after !== null) conditions.before('operator_event', after);
   const rows = await database.query<EventRow>(
     `SELECT id, (extract(epoch FROM recorded_at) * 1000000)::bigint AS micros,
        actor, action, subject, before, after, reason,

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import test from 'ava';
 import type { Issuance } from '../../src/audit/issuance.ts';
 import type { IssuanceFilter } from '../../src/audit/query.ts';
@@ -64,6 +64,27 @@ test('a fingerprint is of the certificate or of its public key', async (t) => {
   t.deepEqual(await found({ fingerprint: certificate }, given), [0]);
   t.deepEqual(await found({ fingerprint: key.toString('hex') }, given), [2, 1]);
   t.deepEqual(await found({ fingerprint: '00'.repeat(32) }, given), []);
+});
+
+test('the fingerprint of a key that signs tokens finds what it signed', async (t) => {
+  const publicKey = randomBytes(91);
+  await database.query(
+    `INSERT INTO authority (id, kind, state, parent_id, key_algorithm, public_key, not_before, not_after)
+     VALUES ('jwt-f', 'jwt', 'active', 'jwt-f', 'ec-p256', $1, now(), now())`,
+    [publicKey],
+  );
+  const publicKeySha256 = createHash('sha256').update(publicKey).digest();
+  const given = [0, 1].map(() => issuance({ publicKeySha256, authority: 'jwt-f', profile: 'jwt-svid' }));
+  await record(...given, issuance({ profile: 'jwt-svid' }));
+  const fingerprint = publicKeySha256.toString('hex');
+  t.deepEqual(await found({ fingerprint }, given), [1, 0]);
+  t.deepEqual(await found({ fingerprint, authority: 'issuing-0a1b2c3d' }, given), []);
+});
+
+test('an instance is found by its whole name', async (t) => {
+  const given = ['container:ab', 'container:abc', 'container:ab'].map((instance) => issuance({ instance }));
+  await record(...given);
+  t.deepEqual(await found({ instance: 'container:ab' }, given), [2, 0]);
 });
 
 test('requester, profile and version of the entry are filters', async (t) => {
