@@ -11,7 +11,7 @@ import { defineRoute, type Route } from './route.ts';
 
 const State = z.record(z.string(), z.unknown()).nullable();
 
-const OperatorEvent = z
+export const OperatorEvent = z
   .strictObject({
     recorded_at: Time.meta({ description: "By the database's clock, in the transaction of the change" }),
     actor: z.string().meta({ description: '`operator:<token name>`, `schedule:<name>`, `server:<what>`' }),
@@ -60,7 +60,7 @@ function filterOf(query: z.output<typeof OperatorEventParameters>): OperatorEven
   return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
 }
 
-function eventBody(event: RecordedOperatorEvent): z.input<typeof OperatorEvent> {
+export function eventBody(event: RecordedOperatorEvent): z.input<typeof OperatorEvent> {
   const { recordedAtMicros, logIndex, actor, action, subject, before, after, reason } = event;
   return {
     recorded_at: timestampOf(recordedAtMicros),

@@ -1,4 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
+import { recordedEvidence } from '../attestation/recorded-evidence.ts';
 import type { Issuance, Recorder } from '../audit/issuance.ts';
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
@@ -85,7 +86,7 @@ function issuanceOf(
     certificate: Buffer.from(signingInput),
     node,
     instance: attestation.instance,
-    evidence: attestation.evidence,
+    evidence: recordedEvidence(attestation),
     entryId: grant.entryId,
     entryVersion: grant.entryVersion,
     requester,

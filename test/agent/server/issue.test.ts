@@ -82,6 +82,7 @@ test.serial(
       evidence: {
         uid: 7,
         agent_serial: new X509Certificate(a.chain[0] ?? '').serialNumber.toLowerCase().padStart(32, '0'),
+        selectors: ['node:name:node-a', 'node:rack:r1', 'unix:gid:7', 'unix:uid:7'],
       },
     });
   },
