@@ -3,11 +3,13 @@ import { Router } from '@koa/router';
 import Koa, { type Middleware } from 'koa';
 import type { AgentStore } from '../agent/server/agent-store.ts';
 import type { JoinTokenStore } from '../agent/server/join-token-store.ts';
+import type { ExplanationSource } from '../audit/explanation.ts';
 import type { ExportSource } from '../audit/export.ts';
 import type { LegalHolds } from '../audit/legal-hold.ts';
 import type { LogReader } from '../audit/log-store.ts';
 import type { OperatorEvent, OperatorEventQuery } from '../audit/operator-event.ts';
 import type { IssuanceQuery } from '../audit/query.ts';
+import type { Reports } from '../audit/report.ts';
 import type { RetiredList } from '../audit/retired-list.ts';
 import type { StoredJwtKey } from '../ca/jwt-key.ts';
 import type { Clock } from '../clock.ts';
@@ -26,6 +28,7 @@ import { type AuthorityList, authorityRoutes } from './authorities.ts';
 import { bundleRoutes } from './bundle.ts';
 import { Callers, type IdentifyPeer } from './callers.ts';
 import { entryRoutes } from './entries.ts';
+import { explanationRoutes } from './explanation.ts';
 import { exportRoutes } from './export.ts';
 import { type FederationControl, federationRoutes } from './federation.ts';
 import { fleetRoutes } from './fleet.ts';
@@ -43,6 +46,7 @@ import { operatorEventRoutes } from './operator-events.ts';
 import { OwnOrigin } from './own-origin.ts';
 import { proxyRoutes } from './proxies.ts';
 import { type Published, publishedRoutes } from './published.ts';
+import { reportRoutes } from './reports.ts';
 import { answerEvery } from './respond.ts';
 import { retentionRoutes } from './retention.ts';
 import { type Revocations, revocationRoutes } from './revocations.ts';
@@ -63,6 +67,8 @@ export interface ApiDependencies {
   readonly entries: EntryStore;
   readonly issuances: IssuanceQuery;
   readonly operatorEvents: OperatorEventQuery;
+  readonly explanations: ExplanationSource;
+  readonly reports: Reports;
   readonly auditLog: LogReader;
   readonly exports: ExportSource;
   readonly sinks: Sinks;
@@ -150,7 +156,9 @@ export function apiRoutes(dependencies: ApiDependencies, authenticators: Authent
   const routes: Route[] = [
     ...entryRoutes(dependencies.entries, trustDomain, dependencies.roleIdentities),
     ...issuanceRoutes(dependencies.issuances, dependencies.auditLog, trustDomain, dependencies.retired),
+    ...explanationRoutes(dependencies.explanations),
     ...operatorEventRoutes(dependencies.operatorEvents),
+    ...reportRoutes(dependencies.reports, clock),
     ...logRoutes(dependencies.auditLog),
     ...exportRoutes(dependencies.exports, dependencies.auditLog, trustDomain),
     ...sinkRoutes(dependencies.sinks),

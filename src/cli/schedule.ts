@@ -1,5 +1,6 @@
 import { schedule, setLogger } from 'node-cron';
 import { pruneConsumers } from '../db/consumers.ts';
+import { countIssuances } from '../db/count-issuances.ts';
 import type { Database } from '../db/database.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { keepServerNode } from '../db/server-nodes.ts';
@@ -33,6 +34,7 @@ const OWN_NODE = '27 3 * * *';
 const FLEET = '30 * * * * *';
 const TOKEN_USES = '45 * * * * *';
 const SESSIONS = '50 * * * * *';
+const COUNTS = '*/15 * * * * *';
 
 /** Wakes what is to be done by the clock. Every replica wakes; Postgres decides who acts. */
 export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
@@ -54,6 +56,9 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
       noOverlap: true,
     }),
     schedule(SESSIONS, () => quietly(log, 'sessions', () => pruneSessions(database)), { noOverlap: true }),
+    schedule(COUNTS, () => quietly(log, 'counts for reports', () => countIssuances(database)), {
+      noOverlap: true,
+    }),
     ...(ownNode === null
       ? []
       : [schedule(OWN_NODE, () => quietly(log, 'own node', () => keepServerNode(database, ownNode)))]),

@@ -14,6 +14,7 @@ import { PostgresAuthorityStore } from '../db/authorities.ts';
 import { PostgresFleetStore } from '../db/consumers.ts';
 import { openDataDir } from '../db/data-dir.ts';
 import { PostgresEntryStore } from '../db/entries.ts';
+import { PostgresExplanationSource } from '../db/explanation-source.ts';
 import { PostgresExportSource } from '../db/export-source.ts';
 import { summarizeFleet } from '../db/fleet-summary.ts';
 import { PostgresForwardStore } from '../db/forward-sinks.ts';
@@ -25,6 +26,7 @@ import { PostgresLog } from '../db/log.ts';
 import { migrate } from '../db/migrate.ts';
 import { insertEvents, listEvents } from '../db/operator-events.ts';
 import { ensurePartitions } from '../db/partitions.ts';
+import { PostgresReports } from '../db/reports.ts';
 import { PostgresRetiredList } from '../db/retention.ts';
 import { findCrl, listDenials } from '../db/revocations.ts';
 import { listEndedRotations } from '../db/rotations.ts';
@@ -132,6 +134,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const deliveries = (): readonly Pick<Agent, 'instances' | 'proxies'>[] => [agent ?? [], sds ?? []].flat();
   let started = false;
   const readiness = (): Readiness => readinessOf(started, { probe, recording, authorities, keys });
+  const issuances = new PostgresIssuanceQuery(database, clock);
   const http = await listenHttp(config, log, {
     entries,
     tokens,
@@ -142,7 +145,9 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     recordEvent: (event) => insertEvents(database, [event]),
     joinTokens,
     agents,
-    issuances: new PostgresIssuanceQuery(database),
+    issuances,
+    reports: new PostgresReports(database, clock),
+    explanations: new PostgresExplanationSource(database, issuances),
     operatorEvents: { search: (filter, page) => listEvents(database, page, filter) },
     auditLog,
     exports: new PostgresExportSource(database),

@@ -26,8 +26,10 @@ import { MemoryLog } from './memory-log.ts';
 import { MemorySinks } from './memory-sinks.ts';
 import {
   MemoryEntries,
+  MemoryExplanations,
   MemoryIssuances,
   MemoryOperatorEvents,
+  MemoryReports,
   MemorySessions,
   MemoryTokens,
   Outage,
@@ -51,12 +53,15 @@ export type Bearer =
 /** The whole API over real HTTP, with our own interfaces in memory behind it. Ends with the test. */
 export async function startApi(t: ExecutionContext, overrides: Partial<ApiDependencies> = {}) {
   const outage = new Outage();
+  const issuances = new MemoryIssuances(outage);
   const memoryTokens = new MemoryTokens(outage);
   const stores = {
     entries: new MemoryEntries(outage),
     tokens: memoryTokens,
     sessions: new MemorySessions(outage, memoryTokens),
-    issuances: new MemoryIssuances(outage),
+    issuances,
+    explanations: new MemoryExplanations(issuances),
+    reports: new MemoryReports(),
     operatorEvents: new MemoryOperatorEvents(),
     joinTokens: new MemoryJoinTokens(),
     agents: new MemoryAgents(),

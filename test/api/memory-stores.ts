@@ -1,5 +1,6 @@
 import type { NewSession, Session, SessionStore } from '../../src/api/session.ts';
 import type { NewToken, Token, TokenStore } from '../../src/api/token.ts';
+import type { EntryVersion, ExplanationSource, RulesThen } from '../../src/audit/explanation.ts';
 import type {
   OperatorEventFilter,
   OperatorEventPage,
@@ -7,6 +8,7 @@ import type {
   RecordedOperatorEvent,
 } from '../../src/audit/operator-event.ts';
 import type { IssuanceDetail, IssuanceFilter, IssuancePage, IssuanceQuery } from '../../src/audit/query.ts';
+import type { Expiries, Report, ReportRequest, Reports } from '../../src/audit/report.ts';
 import { CarnetError } from '../../src/errors.ts';
 import type { RegistrationEntry } from '../../src/policy/entry.ts';
 import type { EntryChanges, EntryInput, EntryStore } from '../../src/policy/entry-store.ts';
@@ -227,6 +229,56 @@ function fits(issuance: IssuanceDetail, filter: IssuanceFilter): boolean {
     recordedAt >= (filter.from?.getTime() ?? 0) &&
     recordedAt < (filter.to?.getTime() ?? Number.POSITIVE_INFINITY)
   );
+}
+
+/** Explains the issuances by the entries that they name, each in its first version. */
+export class MemoryExplanations implements ExplanationSource {
+  readonly #issuances: MemoryIssuances;
+
+  constructor(issuances: MemoryIssuances) {
+    this.#issuances = issuances;
+  }
+
+  get(serial: string): Promise<IssuanceDetail | undefined> {
+    return this.#issuances.get(serial);
+  }
+
+  async rulesThen(): Promise<RulesThen> {
+    return { closest: this.#versions(), count: 3 };
+  }
+
+  async version(entryId: string): Promise<EntryVersion | null> {
+    return this.#versions().find(({ entry }) => entry.id === entryId) ?? null;
+  }
+
+  async eventOf({ entry, actor, recordedAt }: EntryVersion): Promise<RecordedOperatorEvent> {
+    const recordedAtMicros = BigInt(recordedAt.getTime()) * 1000n;
+    const rest = { before: null, after: { ...entry }, reason: '', recordedAtMicros, logIndex: 3 };
+    return { actor, action: 'entry.create', subject: entry.id, ...rest };
+  }
+
+  #versions(): EntryVersion[] {
+    const entries = this.#issuances.issuances.flatMap(({ entry }) => entry ?? []);
+    const byId = new Map(entries.map((entry) => [entry.id, entry]));
+    const recordedAt = new Date('2026-03-01T00:00:00Z');
+    return [...byId.values()].map((entry) => ({ entry, actor: 'operator:eve', recordedAt }));
+  }
+}
+
+export class MemoryReports implements Reports {
+  /** What was asked for, as it came. */
+  readonly requests: ReportRequest[] = [];
+
+  async report(request: ReportRequest): Promise<Report> {
+    this.requests.push(request);
+    const at = new Date('2026-03-09T10:00:00Z');
+    const row = { key: request.by === 'day' ? new Date('2026-03-09T00:00:00Z') : 'web' };
+    return { rows: [{ ...row, issued: 3, firstAt: at, lastAt: at }], issued: 5, count: 2, logSize: 9 };
+  }
+
+  async expiries(hours: number): Promise<Expiries> {
+    return { hours: [{ hour: new Date('2026-03-10T12:00:00Z'), ending: hours }], later: 1 };
+  }
 }
 
 export class MemoryOperatorEvents implements OperatorEventQuery {

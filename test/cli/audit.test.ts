@@ -72,6 +72,55 @@ test('audit holders asks who held an identity at a time, by default now', async 
   );
 });
 
+test('audit explain shows the selectors, what each rule meant, and who wrote the one that granted', async (t) => {
+  const { env, api } = await startOperator(t);
+  const serial = 'ab'.padStart(32, '0');
+  api.issuances.issuances.push(makeIssuance(0xab, await makeCertificate('leaf')));
+  const { stdout, stderr, code } = await runCommand(auditCommand, ['explain', 'ab'], { env });
+  t.is(code, 0);
+  for (const line of [
+    /^Rule written {2}2026-03-01T00:00:00\.000000Z by operator:eve \(entry\.create, log entry 3\)$/m,
+    /^ {2}unix:uid:1000$/m,
+    /^ {2}web version 1 +granted it$/m,
+    /^ {4}written +2026-03-01 00:00:00Z by operator:eve$/m,
+    /^ {2}and 2 more, which match less$/m,
+  ])
+    t.regex(stdout, line);
+  t.regex(stderr, /the evidence has not all selectors/);
+  const json = await runCommand(auditCommand, ['explain', serial, '--json'], { env });
+  t.like(JSON.parse(json.stdout), { serial, selectors_from: 'derived', other_rules: 2 });
+});
+
+test('audit report counts by whole days, and says what it does not show', async (t) => {
+  const { env, api } = await startOperator(t);
+  const { stdout, stderr } = await runCommand(auditCommand, ['report', '--by', 'day', '--from', '36h'], {
+    env,
+  });
+  t.deepEqual(lines(stdout), [
+    'DAY                   ISSUED  FIRST                 LAST',
+    '2026-03-09 00:00:00Z  3       2026-03-09 10:00:00Z  2026-03-09 10:00:00Z',
+  ]);
+  t.is(stderr, '5 issued, as of 9 entries in the log, 1 rows are not shown (--limit)\n');
+  await runCommand(auditCommand, ['report', '--by', 'identity', '--rule', 'web', '--limit', '7'], { env });
+  await runCommand(auditCommand, ['report', '--by', 'hour'], { env });
+  const march = (text: string): Date => new Date(`2026-03-${text}:00Z`);
+  t.deepEqual(api.reports.requests, [
+    { by: 'day', from: march('09T00:00'), to: march('11T00:00'), entry: null, limit: 1000 },
+    { by: 'identity', from: null, to: march('11T00:00'), entry: 'web', limit: 7 },
+    { by: 'hour', from: march('08T13:00'), to: march('10T13:00'), entry: null, limit: 1000 },
+  ]);
+  t.is((await runCommand(auditCommand, ['report'], { env })).code, 2);
+});
+
+test('audit report counts expiries ahead', async (t) => {
+  const { env } = await startOperator(t);
+  const { stdout, stderr } = await runCommand(auditCommand, ['report', '--expiries', '--hours', '5'], {
+    env,
+  });
+  t.deepEqual(lines(stdout), ['HOUR                  ENDING', '2026-03-10 12:00:00Z  5']);
+  t.is(stderr, 'and 1 later\n');
+});
+
 test('audit events shows who changed what, and which fields', async (t) => {
   const { env, api } = await startOperator(t);
   api.operatorEvents.events.push({
