@@ -22,8 +22,13 @@ const STATEMENT_TIMEOUT_MS = 600_000;
 /** As a shell has it of a program that Ctrl-C ends. */
 const INTERRUPTED = 130;
 
-/** An embedded PostgreSQL as in production, with the tables, in a directory of its own; with it, all goes. */
-export async function startBenchDatabase(): Promise<BenchDatabase> {
+/**
+ * An embedded PostgreSQL as in production, but for `settings` (postgresql.conf), with the tables, in a directory of its
+ * own; with it, all goes.
+ */
+export async function startBenchDatabase(
+  settings: Readonly<Record<string, string>> = {},
+): Promise<BenchDatabase> {
   await using stack = new AsyncDisposableStack();
   const directory = mkdtempSync(join(tmpdir(), 'carnet-bench-'));
   stack.defer(() => rmSync(directory, { recursive: true, force: true }));
@@ -32,7 +37,7 @@ export async function startBenchDatabase(): Promise<BenchDatabase> {
   const log = createLogger('warn');
   const dataDir = openDataDir(directory);
   stack.defer(() => dataDir.close());
-  const postgres = await startEmbeddedPostgres({ dataDir, log });
+  const postgres = await startEmbeddedPostgres({ dataDir, log, settings });
   stack.defer(() => postgres.stop());
   await migrate({ url: postgres.url, ownerUrl: null, log });
   const options = { name: 'bench', maxConnections: 2, statementTimeoutMs: STATEMENT_TIMEOUT_MS };
