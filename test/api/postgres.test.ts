@@ -4,6 +4,7 @@ import { PostgresAuthorityStore } from '../../src/db/authorities.ts';
 import { PostgresEntryStore } from '../../src/db/entries.ts';
 import { PostgresIssuanceQuery } from '../../src/db/issuance-query.ts';
 import { insertIssuances } from '../../src/db/issuances.ts';
+import { PostgresSessionStore } from '../../src/db/sessions.ts';
 import { PostgresTokenStore } from '../../src/db/tokens.ts';
 import { issuance, openDatabase } from '../db/fixtures.ts';
 import { createDatabase } from '../support/database.ts';
@@ -105,6 +106,30 @@ test('issuances are found by every filter, page by page, and shown whole', async
   t.deepEqual([...seen].sort(), recorded.map(({ serial }) => serial).sort());
   const shown = await call(api, 'GET', `/v1/issuances/${one?.serial}`);
   t.like(shown.json, { serial: one?.serial, evidence: { uid: 1000 }, granted_by: { id: 'web', version: 1 } });
+});
+
+test('a session that one replica opened is known to another, and ends for both', async (t) => {
+  const { url, drop } = await createDatabase();
+  const database = openDatabase(url);
+  t.teardown(async () => {
+    await database.close();
+    await drop();
+  });
+  const one = await startApi(t, {
+    sessions: new PostgresSessionStore(database),
+    tokens: new PostgresTokenStore(database),
+  });
+  const other = await startApi(t, { sessions: new PostgresSessionStore(database) });
+  const opened = await call(one, 'POST', '/v1/session', { as: 'auditor' });
+  t.is(opened.status, 201, opened.text);
+  const cookie = opened.headers.getSetCookie()[0]?.split(';', 1)[0] ?? '';
+  const who = () => call(other, 'GET', '/v1/session', { as: 'none', headers: { cookie } });
+  t.like((await who()).json, { actor: 'operator:eve', role: 'auditor', csrf: opened.json.csrf });
+  const page = { cookie, origin: one.url, 'carnet-csrf': opened.json.csrf };
+  t.is((await call(one, 'DELETE', '/v1/session', { as: 'none', headers: page })).status, 200);
+  t.is((await call(one, 'GET', '/v1/session', { as: 'none', headers: { cookie } })).status, 401);
+  other.time.now += 5000;
+  t.is((await who()).status, 401);
 });
 
 test('tokens are created, used, listed and revoked', async (t) => {
