@@ -37,6 +37,6 @@ const COPY = `
     'rule-' || service, 'agent:node-' || 1 + i % 40
   FROM (SELECT * FROM issuance WHERE profile = 'x509-svid' ORDER BY recorded_at LIMIT 1) AS original, LATERAL (
     SELECT i, floor(400 * random() ^ 3)::integer AS service,
-      now() - interval '1 hour' * $3::float8 * abs(u - 0.12 * sin(4 * pi() * u)) AS at
+      now() - interval '1 hour' * $3::float8 * abs(u - 0.05 * sin(4 * pi() * u)) AS at
     FROM (SELECT i, random() AS u FROM generate_series($1::integer, $2::integer) AS i) AS drawn) AS made
   ORDER BY at`;

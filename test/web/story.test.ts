@@ -32,6 +32,12 @@ test.serial(
     t.is(await page.locator('.steps li.holds').count(), 3);
     t.is(await page.locator('.steps li.fails').count(), 0);
 
+    await page.getByText('granted this').waitFor();
+    t.regex(
+      (await page.locator('.card', { hasText: 'Rule as it was' }).textContent()) ?? '',
+      /shop-42.*version 1.*operator:admin/s,
+    );
+
     const [download] = await Promise.all([
       page.waitForEvent('download'),
       page.getByRole('button', { name: 'Download PEM' }).click(),
@@ -74,6 +80,23 @@ test.serial('what was typed is in the URL, and its meaning is said', async (t) =
   }
   await page.getByRole('searchbox').fill('nobody-has-this');
   await page.getByText('Nothing on record fits.').waitFor();
+  t.deepEqual(complaints, []);
+});
+
+test.serial('the overview counts what was issued, in a chart and in its table', async (t) => {
+  const { page, complaints } = await ui.open();
+  await page.goto('/ui/');
+  await signIn(page, tokenOf(ui, 'auditor'));
+  const tile = page.locator('.tile', { hasText: 'Issued' });
+  // What was recorded is counted within some seconds, and the page looks again.
+  await page.waitForFunction(() => Number(document.querySelector('.tile .figure b')?.textContent) >= 60);
+  await tile.getByText('As a table').click();
+  const rows = await tile.locator('tbody tr').allTextContents();
+  t.is(rows.length, 24);
+  t.true(
+    rows.some((row) => /\d\d:00\s*[1-9]/.test(row)),
+    rows.join(),
+  );
   t.deepEqual(complaints, []);
 });
 

@@ -1,5 +1,6 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
+import type { ExplanationBody } from '../../../src/api/explanation.ts';
 import type { IssuanceDetailsBody } from '../../../src/api/issuances.ts';
 import { html } from '../html.ts';
 import { urlOf } from '../location.ts';
@@ -12,7 +13,7 @@ import { useLive } from '../rest/live.ts';
 import type { PageProps } from '../routes.ts';
 import { IssuanceProof } from './issuance-proof.ts';
 import { IssuanceRevocation } from './issuance-revocation.ts';
-import { IssuanceRule } from './issuance-rule.ts';
+import { IssuanceReason, IssuanceRule } from './issuance-rule.ts';
 
 /** How often one that is not in the log yet is looked at: it is there within a second. */
 const UNLOGGED_SECONDS = 2;
@@ -33,16 +34,20 @@ export function IssuancePage({ params }: PageProps): VNode {
 }
 
 function Details({ record, reload }: { record: IssuanceDetailsBody; reload: () => void }): VNode {
+  const why = useLive<ExplanationBody>(
+    record.granted_by === null ? null : `/v1/issuances/${record.serial}/explanation`,
+  );
   return html`
     <p class="badges"><${State} of=${record} /> <span class="badge">${record.profile}</span></p>
     <div class="columns">
       <div>
         <${Contents} record=${record} />
         <${Holder} record=${record} />
+        ${record.granted_by !== null && html`<${IssuanceReason} why=${why} />`}
       </div>
       <div>
         <${IssuanceProof} record=${record} />
-        <${IssuanceRule} record=${record} />
+        <${IssuanceRule} record=${record} why=${why} />
         <${IssuanceRevocation} record=${record} changed=${reload} />
       </div>
     </div>
@@ -107,10 +112,18 @@ function Holder({ record }: { record: IssuanceDetailsBody }): VNode {
       ${
         evidence === null
           ? html`<p class="quiet">Nobody was attested: this is an authority's or a server's own.</p>`
-          : html`<h3>What attestation saw</h3><${Facts} of=${factsOf(evidence)} />`
+          : html`<h3>What attestation saw</h3><${Facts} of=${factsOf(withoutSelectors(evidence))} />`
       }
     </section>
   `;
+}
+
+/** They are what rules were held against, and stand there. */
+function withoutSelectors({
+  selectors: _,
+  ...seen
+}: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return seen;
 }
 
 /** A value, and the way to all issuances that share it. */

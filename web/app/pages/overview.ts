@@ -1,4 +1,4 @@
-import type { ComponentChildren, VNode } from 'preact';
+import type { VNode } from 'preact';
 import type { AuthorityBody } from '../../../src/api/authorities.ts';
 import type { FleetBody } from '../../../src/api/fleet.ts';
 import type { LogBody } from '../../../src/api/log.ts';
@@ -7,9 +7,12 @@ import { html } from '../html.ts';
 import { countText } from '../parts/bars.ts';
 import { Facts } from '../parts/facts.ts';
 import { Notice, Trouble } from '../parts/notice.ts';
+import { Tile } from '../parts/tile.ts';
 import { Time, useNow } from '../parts/time.ts';
 import { type Live, useLive } from '../rest/live.ts';
+import { useSession } from '../rest/session.ts';
 import { alarmsOf } from './alarms.ts';
+import { ExpiryChart, IssuanceChart } from './overview-charts.ts';
 
 interface Items<T> {
   readonly items: readonly T[];
@@ -21,6 +24,9 @@ export function OverviewPage(): VNode {
   const fleet = useLive<FleetBody>('/v1/fleet', 10);
   const rotations = useLive<Items<RotationBody>>('/v1/rotations', 10);
   const authorities = useLive<Items<AuthorityBody>>('/v1/authorities', 30);
+  const session = useSession();
+  // Those who run the fleet don't read what was issued to whom, nor how much.
+  const readsReports = session.kind === 'signed-in' && session.session.role !== 'operator';
   const lives: readonly Live<unknown>[] = [log, fleet, rotations, authorities];
   const failed = lives.find(({ error }) => error !== undefined);
   return html`
@@ -29,6 +35,7 @@ export function OverviewPage(): VNode {
     <${Alarms} log=${log.data} fleet=${fleet.data} rotations=${rotations.data?.items ?? []}
       authorities=${authorities.data?.items ?? []} isKnown=${lives.every(({ data }) => data !== undefined)} />
     <div class="tiles">
+      ${readsReports && html`<${IssuanceChart} /><${ExpiryChart} />`}
       <${FleetTile} fleet=${fleet.data} />
       <${AuthorityTile} rotations=${rotations.data?.items} authorities=${authorities.data?.items} />
       <${LogTile} log=${log.data} />
@@ -123,22 +130,4 @@ function Witness({ of: { cosigned_at, problem } }: { of: LogBody['witnesses'][nu
       ? html`<span class="badge good">cosigns</span>`
       : html`<span class="badge bad">${problem.code}</span>`;
   return html`${state} ${cosigned_at === null ? 'never yet' : html`<${Time} at=${cosigned_at} />`}`;
-}
-
-interface TileProps {
-  readonly title: string;
-  readonly figure: string | undefined;
-  readonly unit: string;
-  readonly children?: ComponentChildren;
-}
-
-/** A number that matters, and what is to be known about it. Its height is kept while the number is on its way. */
-export function Tile({ title, figure, unit, children }: TileProps): VNode {
-  return html`
-    <section class="card tile">
-      <h2>${title}</h2>
-      <p class="figure"><b>${figure ?? '–'}</b> <span class="quiet">${unit}</span></p>
-      ${children}
-    </section>
-  `;
 }
