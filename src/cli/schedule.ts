@@ -1,7 +1,9 @@
 import { schedule, setLogger } from 'node-cron';
+import { pruneAgents } from '../db/agents.ts';
 import { pruneConsumers } from '../db/consumers.ts';
 import { countIssuances } from '../db/count-issuances.ts';
 import type { Database } from '../db/database.ts';
+import { pruneJoinTokens } from '../db/join-tokens.ts';
 import { ensurePartitions } from '../db/partitions.ts';
 import { keepServerNode } from '../db/server-nodes.ts';
 import { pruneSessions } from '../db/sessions.ts';
@@ -35,6 +37,7 @@ const FLEET = '30 * * * * *';
 const TOKEN_USES = '45 * * * * *';
 const SESSIONS = '50 * * * * *';
 const COUNTS = '*/15 * * * * *';
+const AGENTS = '55 * * * * *';
 
 /** Wakes what is to be done by the clock. Every replica wakes; Postgres decides who acts. */
 export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
@@ -59,6 +62,9 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
     schedule(COUNTS, () => quietly(log, 'counts for reports', () => countIssuances(database)), {
       noOverlap: true,
     }),
+    schedule(AGENTS, () => quietly(log, 'agents and join tokens', () => pruneNodes(database)), {
+      noOverlap: true,
+    }),
     ...(ownNode === null
       ? []
       : [schedule(OWN_NODE, () => quietly(log, 'own node', () => keepServerNode(database, ownNode)))]),
@@ -71,6 +77,12 @@ export function scheduleUpkeep(options: UpkeepOptions): AsyncDisposable {
       for (const task of tasks) await task.destroy();
     },
   };
+}
+
+/** How nodes joined, and those that did and are gone. */
+async function pruneNodes(database: Database): Promise<void> {
+  await pruneJoinTokens(database);
+  await pruneAgents(database);
 }
 
 /** Asks the database only when a rotation is under way, or what was last read says that something is due. */

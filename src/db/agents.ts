@@ -35,6 +35,13 @@ const CONSUMES = `
   ON CONFLICT (instance, agent) DO UPDATE SET updated_at = statement_timestamp(), bundle_sent = EXCLUDED.bundle_sent,
     holds_until = EXCLUDED.holds_until, keep_until = EXCLUDED.keep_until,
     bundle_sent_at = ${bundleSentAt('consumer')}`;
+/**
+ * Ours: from the end of its newest certificate. None lives for more than 30 days, so those before it have ended as well.
+ * Its attestations may be counted from 1 again: servers have left it out of what they keep in mind for a day.
+ */
+const KEPT = '32 days';
+/** Ours: of one wake, which is each minute; a second's work at most. */
+const MAX_FORGOTTEN = 1000;
 /** Who bans where two hold one identity. */
 const COPY_ACTOR = 'server:link';
 
@@ -195,6 +202,22 @@ export class PostgresAgentStore implements AgentStore {
       `two hold the identity of the agent of ${node} (${judged.copied}), and it is banned: find out who, then carnet agents unban ${node}`,
     );
   }
+}
+
+/**
+ * Forgets agents that nothing was heard of for so long that they would have to be attested anew, like nodes that never
+ * were; not one that is banned, because its ban counts. History has what they were. An agent that is attested at this
+ * moment is locked, and stays. Of two servers that do so at once, each takes others.
+ */
+export async function pruneAgents(database: Queryable, max = MAX_FORGOTTEN): Promise<void> {
+  const long = `statement_timestamp() - interval '${KEPT}'`;
+  await database.query(
+    `DELETE FROM agent WHERE node = ANY (ARRAY(
+       SELECT node FROM agent WHERE banned_at IS NULL AND expires_at < ${long}
+         AND greatest(attested_at, last_seen_at) < ${long}
+       ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))`,
+    [max],
+  );
 }
 
 /** What is answered to an honest agent, or how it shows that there is a copy of it. */

@@ -22,6 +22,10 @@ const COLUMNS = `id, node, selectors, actor, created_at, expires_at, used_at, us
   expires_at <= statement_timestamp() AS expired`;
 /** Ours: each is a way in. A fleet of 10,000 nodes may be joined at once. */
 const MAX_USABLE = 10_000;
+/** Ours: for so long a refusal says who used the token, and the list shows it. */
+const KEPT = '7 days';
+/** Ours: of one wake, which is each minute; a second's work at most. */
+const MAX_FORGOTTEN = 1000;
 
 export class PostgresJoinTokenStore implements JoinTokenStore {
   readonly #database: Database;
@@ -50,8 +54,7 @@ export class PostgresJoinTokenStore implements JoinTokenStore {
 
   async list(): Promise<JoinTokenRecord[]> {
     const rows = await this.#database.query<JoinTokenRow>(
-      `SELECT ${COLUMNS} FROM join_token WHERE expires_at > statement_timestamp() - interval '30 days'
-       ORDER BY created_at, id`,
+      `SELECT ${COLUMNS} FROM join_token ORDER BY created_at, id`,
     );
     return rows.map(recordOf);
   }
@@ -90,6 +93,20 @@ export class PostgresJoinTokenStore implements JoinTokenStore {
     );
     throw refusalOf(found);
   }
+}
+
+/**
+ * Forgets tokens that were used, taken back or expired a week ago: operator events have their making, and the certificate
+ * of the agent that a token let in has its ID. Of two servers that do so at once, each takes others.
+ */
+export async function pruneJoinTokens(database: Queryable, max = MAX_FORGOTTEN): Promise<void> {
+  await database.query(
+    `DELETE FROM join_token WHERE id = ANY (ARRAY(
+       SELECT id FROM join_token
+       WHERE least(used_at, revoked_at, expires_at) < statement_timestamp() - interval '${KEPT}'
+       ORDER BY least(used_at, revoked_at, expires_at) LIMIT $1 FOR UPDATE SKIP LOCKED))`,
+    [max],
+  );
 }
 
 function refusalOf(found: JoinTokenRow | undefined): CarnetError {

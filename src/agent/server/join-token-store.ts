@@ -26,7 +26,7 @@ export interface NewJoinToken {
 export interface JoinTokenStore {
   /** Throws `conflict` for a node whose agent is banned or that a server runs on, and past the limit on usable tokens. */
   create(token: NewJoinToken, actor: string): Promise<JoinTokenRecord>;
-  /** By time of making; those that can't be used any more for a month. */
+  /** By time of making; those that can't be used any more for a week. */
   list(): Promise<JoinTokenRecord[]>;
   /** One that is used or revoked already stays as it is. Throws `not_found`. */
   revoke(id: string, actor: string): Promise<JoinTokenRecord>;
