@@ -6,7 +6,7 @@ import type { EntryInput, EntryStore } from '../policy/entry-store.ts';
 import { mayBecome } from '../policy/id-template.ts';
 import { parseEntry } from '../policy/parse-entry.ts';
 import { planEntries } from './entry-plan.ts';
-import { Duration, durationText, NameInput } from './fields.ts';
+import { Duration, durationText, NameInput, TextInput } from './fields.ts';
 import { cutPage, PAGE_QUERY, pageSchema } from './page.ts';
 import { rolesFor } from './role.ts';
 import { type Caller, defineRoute, type Route } from './route.ts';
@@ -97,10 +97,16 @@ export function entryRoutes(
       access: 'reader',
       summary: 'List the registration entries',
       description: 'By ID.',
-      query: z.strictObject(PAGE_QUERY),
+      query: z.strictObject({
+        search: TextInput.optional().meta({
+          description: 'Part of its ID, its SPIFFE ID or one of its selectors, in any case',
+        }),
+        ...PAGE_QUERY,
+      }),
       response: pageSchema('EntryPage', Entry),
-      handle: async ({ query }) => {
-        const page = cutPage(await entries.list(), ({ id }) => id, query);
+      handle: async ({ query: { search, ...query } }) => {
+        const found = (await entries.list()).filter((entry) => fits(entry, search?.toLowerCase()));
+        const page = cutPage(found, ({ id }) => id, query);
         return { items: page.items.map(entryBody), next_cursor: page.nextCursor };
       },
     }),
@@ -188,6 +194,11 @@ function checkRoles(
       'permission_denied',
       `${taken} has a role by --identity-role: ${actor} may write no entry that could give it`,
     );
+}
+
+/** Whether `part`, in lower case, is in what a person knows it by. */
+function fits({ id, spiffeId, selectors }: RegistrationEntry, part: string | undefined): boolean {
+  return part === undefined || [id, spiffeId, ...selectors].some((text) => text.toLowerCase().includes(part));
 }
 
 export function entryBody(entry: RegistrationEntry): z.input<typeof Entry> {
