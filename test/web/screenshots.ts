@@ -1,5 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { SDS_PROXY_SELECTORS, startSdsProxy } from '../support/sds-proxy.ts';
+import { until } from '../support/until.ts';
 import { copyIssuances } from './copy-issuances.ts';
 import { issueMany, signIn, startUi, tokenOf } from './ui.ts';
 
@@ -23,7 +25,36 @@ const pages: Readonly<Record<string, string>> = {
   search: '/ui/issuances?q=/payments/&node=node-7',
   nothing: '/ui/issuances?q=nobody',
   issuance: `/ui/issuances/${items[0]?.serial}`,
+  fleet: '/ui/fleet',
+  agents: '/ui/fleet/agents',
+  authorities: '/ui/authorities',
+  entries: '/ui/entries',
+  revocations: '/ui/revocations',
+  events: '/ui/events?action=entry.',
 };
+
+// A rotation of the root that waits for a proxy which doesn't answer, one that was over before, and a revocation.
+await ui.carnet.call('POST', '/v1/entries', {
+  id: 'proxy',
+  spiffe_id: '/edge/proxy',
+  selectors: SDS_PROXY_SELECTORS,
+});
+await using _steady = await startSdsProxy(ui.carnet.agentSocket, 'edge-1', 'acknowledge');
+await using refusing = await startSdsProxy(ui.carnet.agentSocket, 'edge-2', 'acknowledge');
+await ui.carnet.cli('jwt', 'rotate', '--no-wait');
+await ui.carnet.cli('root', 'prepare', '--issuing', '--reason', 'a try');
+await ui.carnet.cli('root', 'abort', '--issuing');
+await ui.carnet.call('POST', '/v1/revocations', { identity: '/shop/till-007', reason: 'lost till' });
+await using _silent = await startSdsProxy(ui.carnet.agentSocket, 'edge-3', 'nothing');
+refusing.tell({ answer: 'reject', message: 'Failed to load trusted CA certificates from <inline>' });
+await ui.carnet.cli('root', 'prepare', '--reason', 'yearly rotation');
+await until('the rotation waits for two', async () => {
+  const { items: under } = (await ui.carnet.call('GET', '/v1/rotations')) as {
+    items: { kind: string; laggards: { problem: string | null }[] }[];
+  };
+  const root = under.find(({ kind }) => kind === 'root');
+  return root?.laggards.length === 2 && root.laggards.some(({ problem }) => problem !== null);
+});
 
 for (const colorScheme of ['light', 'dark'] as const) {
   const { page, complaints } = await ui.open({ colorScheme });

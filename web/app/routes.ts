@@ -1,7 +1,13 @@
 import type { ComponentType } from 'preact';
+import { AgentsPage } from './pages/agents.ts';
+import { AuthoritiesPage } from './pages/authorities.ts';
+import { EntriesPage } from './pages/entries.ts';
+import { EventsPage } from './pages/events.ts';
+import { FleetPage } from './pages/fleet.ts';
 import { IssuancePage } from './pages/issuance.ts';
 import { IssuancesPage } from './pages/issuances.ts';
 import { OverviewPage } from './pages/overview.ts';
+import { RevocationsPage } from './pages/revocations.ts';
 
 export interface PageProps {
   /** What stands in the path for `:name`. */
@@ -25,6 +31,12 @@ export const ROUTES: readonly Route[] = [
   { path: '/', title: 'Overview', page: OverviewPage, listed: true },
   { path: '/issuances', title: 'Issuances', page: IssuancesPage, listed: true },
   { path: '/issuances/:serial', title: 'Issuance', page: IssuancePage, listed: false },
+  { path: '/fleet', title: 'Fleet', page: FleetPage, listed: true },
+  { path: '/fleet/agents', title: 'Agents', page: AgentsPage, listed: false },
+  { path: '/authorities', title: 'Authorities', page: AuthoritiesPage, listed: true },
+  { path: '/entries', title: 'Entries', page: EntriesPage, listed: true },
+  { path: '/revocations', title: 'Revocations', page: RevocationsPage, listed: true },
+  { path: '/events', title: 'Events', page: EventsPage, listed: true },
 ];
 
 /** The page of a path, with its parameters; undefined for a path that is none. */

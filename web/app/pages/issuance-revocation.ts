@@ -46,7 +46,7 @@ export function IssuanceRevocation({ record, changed }: RevocationProps): VNode 
       ${
         revocation === null &&
         isLeaf &&
-        mayChange(session) &&
+        mayChange(session, 'revocations') &&
         html`<${Confirm} label="Revoke…" title="Revoke this certificate?" verb="Revoke it" danger act=${revoke}>
           <p>Every proxy refuses ${record.identity} with the serial <code>${serial}</code> as soon as it has the new CRL: within a
             second, where it is connected. Its instance gets no further certificate for this identity by itself. This can't be taken back.</p>

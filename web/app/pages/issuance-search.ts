@@ -51,7 +51,7 @@ function isTime(filter: Filter): boolean {
 }
 
 /** A time as its input has it, which is meant as UTC, as all times here: `2026-03-01T12:30`. */
-function timeOf(value: string): string {
+export function timeOf(value: string): string {
   const time = new Date(/(?:Z|[+-]\d\d:\d\d)$/.test(value) ? value : `${value}Z`);
   return Number.isNaN(time.getTime()) ? value : time.toISOString();
 }

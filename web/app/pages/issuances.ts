@@ -3,7 +3,8 @@ import type { IssuanceBody } from '../../../src/api/issuances.ts';
 import { html } from '../html.ts';
 import { urlOf } from '../location.ts';
 import { Identity, Short } from '../parts/identity.ts';
-import { Empty, Notice, Trouble } from '../parts/notice.ts';
+import { Newer } from '../parts/newer.ts';
+import { Empty, Trouble } from '../parts/notice.ts';
 import { type Column, Table } from '../parts/table.ts';
 import { Time, useNow } from '../parts/time.ts';
 import { type Live, useLive } from '../rest/live.ts';
@@ -18,8 +19,6 @@ interface IssuancePageBody {
 
 /** Rows of a page: more would be scrolled, not read. */
 const PAGE_ROWS = 50;
-/** How often the newest row is looked at. */
-const LOOK_SECONDS = 10;
 
 const COLUMNS: readonly Column<IssuanceBody>[] = [
   {
@@ -44,7 +43,7 @@ export function IssuancesPage({ query }: PageProps): VNode {
     <h1 tabindex="-1">Issuances</h1>
     <${IssuanceFilters} query=${query} />
     <${Trouble} of=${live} />
-    ${cursor === undefined && html`<${Newer} asked=${pathOf({ ...asked, limit: '1' })} shown=${live} />`}
+    ${cursor === undefined && html`<${Newer} asked=${pathOf({ ...asked, limit: '1' })} shown=${live} keyOf=${({ serial }: IssuanceBody) => serial} />`}
     <${Rows} live=${live} />
     <${Pager} query=${query} live=${live} />
   `;
@@ -60,18 +59,6 @@ function Rows({ live }: { live: Live<IssuancePageBody> }): VNode {
     <//>`;
   return html`<${Table} caption="Issuances, newest first" columns=${COLUMNS} rows=${data.items} busy=${loading}
     keyOf=${(row: IssuanceBody) => row.serial} />`;
-}
-
-/** Says that there is something newer, and leaves what is being read in its place. */
-function Newer({ asked, shown }: { asked: string; shown: Live<IssuancePageBody> }): VNode | null {
-  const newest = useLive<IssuancePageBody>(asked, LOOK_SECONDS);
-  const [first] = newest.data?.items ?? [];
-  const isNewer =
-    first !== undefined && newest.loadedAt > shown.loadedAt && first.serial !== shown.data?.items[0]?.serial;
-  if (!isNewer || newest.loading || shown.loading) return null;
-  return html`<${Notice} kind="plain" title="There are newer ones.">
-    <button type="button" class="plain" onClick=${shown.reload}>Show them</button>
-  <//>`;
 }
 
 function Pager({ query, live }: { query: URLSearchParams; live: Live<IssuancePageBody> }): VNode {

@@ -1,5 +1,5 @@
 import type { ComponentChildren, VNode } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { html } from '../html.ts';
 import { RestError } from '../rest/rest.ts';
 import { explain, Notice } from './notice.ts';
@@ -21,6 +21,7 @@ interface ConfirmProps {
 /** A button that asks before it acts. Escape and Cancel leave everything as it was. */
 export function Confirm({ label, title, verb, danger = false, children, act }: ConfirmProps): VNode {
   const dialog = useRef<HTMLDialogElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
   const [isOpen, setOpen] = useState(false);
   const [error, setError] = useState<RestError | null>(null);
   const [busy, setBusy] = useState(false);
@@ -28,6 +29,15 @@ export function Confirm({ label, title, verb, danger = false, children, act }: C
     if (isOpen) dialog.current?.showModal();
     else dialog.current?.close();
   }, [isOpen]);
+  // What it was about may be over while somebody reads it: then the focus is not left nowhere.
+  useLayoutEffect(
+    () => () => {
+      const focused = document.activeElement;
+      if (button.current === focused || dialog.current?.contains(focused))
+        document.querySelector<HTMLElement>('h1')?.focus();
+    },
+    [],
+  );
   const open = (): void => {
     setError(null);
     setOpen(true);
@@ -47,7 +57,7 @@ export function Confirm({ label, title, verb, danger = false, children, act }: C
     }
   };
   return html`
-    <button type="button" class=${danger ? 'danger' : ''} onClick=${open}>${label}</button>
+    <button type="button" class=${danger ? 'danger' : ''} ref=${button} onClick=${open}>${label}</button>
     <dialog ref=${dialog} aria-label=${title} onClose=${() => setOpen(false)}>
       <h2>${title}</h2>
       <form onSubmit=${submit}>

@@ -54,9 +54,14 @@ export async function signOut(): Promise<void> {
   change({ kind: 'signed-out', ended: false });
 }
 
-/** Whether the role may change things; the server has the last word. */
-export function mayChange(state: SessionState): boolean {
-  return state.kind === 'signed-in' && state.session.role !== 'auditor';
+/**
+ * Whether the role may change things, and a limited session those of `scope` (`rotations`, as in `/v1/rotations`); the
+ * server has the last word.
+ */
+export function mayChange(state: SessionState, scope: string): boolean {
+  if (state.kind !== 'signed-in') return false;
+  const { role, scopes } = state.session;
+  return role !== 'auditor' && (scopes === null || scopes.includes(`${scope}:write`));
 }
 
 function signIn(session: SessionBody): void {
