@@ -36,7 +36,19 @@ export async function listDenials(database: Queryable): Promise<Denial[]> {
 
 export type NewDenial = Pick<Denial, 'identity' | 'instance' | 'node' | 'reason' | 'actor'>;
 
-export async function insertDenial(tx: Queryable, denial: NewDenial): Promise<number> {
+/** Ours. Agents are sent all of them, and take no server that sends twice as many. */
+const MAX_IN_FORCE = 50_000;
+
+/** Returns its ID. Throws `conflict` where too many are in force. */
+export async function insertDenial(tx: Queryable, denial: NewDenial, max = MAX_IN_FORCE): Promise<number> {
+  const [inForce] = await tx.query<{ count: string }>(
+    'SELECT count(*) AS count FROM denial WHERE lifted_at IS NULL',
+  );
+  if (Number(inForce?.count) >= max)
+    throw new CarnetError(
+      'conflict',
+      `${inForce?.count} denials are in force, and agents are sent no more: first lift those of what is gone for good, with carnet revoke --list and --lift`,
+    );
   const [row] = await tx.query<{ id: string }>(
     'INSERT INTO denial (identity, instance, node, reason, actor) VALUES ($1, $2, $3, $4, $5) RETURNING id',
     [denial.identity, denial.instance, denial.node, denial.reason, denial.actor],

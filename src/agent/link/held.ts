@@ -23,7 +23,7 @@ export interface Held {
 
 /** Twice what a trust domain may have. */
 const MAX_ENTRIES = 200_000;
-/** Ours. Each lasts until it is lifted. */
+/** Twice what may be in force. */
 const MAX_DENIALS = 100_000;
 
 /**
