@@ -2,7 +2,18 @@ import test from 'ava';
 import { axeViolations, issueMany, signIn, startUi, tokenOf, type Ui } from './ui.ts';
 
 /** Every page; the test of a page that is missing here is missing. `SERIAL` is one on record. */
-const PAGES = ['/ui/', '/ui/issuances', '/ui/issuances/SERIAL', '/ui/nowhere'];
+const PAGES = [
+  '/ui/',
+  '/ui/issuances',
+  '/ui/issuances/SERIAL',
+  '/ui/fleet',
+  '/ui/fleet/agents',
+  '/ui/authorities',
+  '/ui/entries',
+  '/ui/revocations',
+  '/ui/events',
+  '/ui/nowhere',
+];
 const PHONE = { width: 360, height: 740 };
 
 let ui: Ui;

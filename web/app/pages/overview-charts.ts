@@ -1,6 +1,7 @@
 import type { VNode } from 'preact';
 import type { ExpiriesBody, ReportBody } from '../../../src/api/reports.ts';
 import { html } from '../html.ts';
+import { urlOf } from '../location.ts';
 import { type Bar, Bars, countText } from '../parts/bars.ts';
 import { explain } from '../parts/notice.ts';
 import { Tile } from '../parts/tile.ts';
@@ -22,7 +23,7 @@ export function IssuanceChart(): VNode {
   const counts = new Map(live.data?.items.map(({ key, issued }) => [Date.parse(key ?? ''), issued]));
   const bars = hoursFrom(end - HOURS * HOUR_MS, counts);
   return html`
-    <${Tile} title="Issued" figure=${live.data && countText(live.data.issued)} unit="in 24 hours">
+    <${Tile} title="Issued" href=${urlOf('/issuances')} figure=${live.data && countText(live.data.issued)} unit="in 24 hours">
       <${Missing} of=${live} />
       ${live.data && html`<${Bars} title="Issuances by hour, UTC" bars=${bars} ends=${['24 h ago', 'now']} />`}
     <//>
@@ -36,7 +37,7 @@ export function ExpiryChart(): VNode {
   const counts = new Map(live.data?.hours.map(({ hour, ending }) => [Date.parse(hour), ending]));
   const ending = live.data?.hours.reduce((sum, { ending: one }) => sum + one, 0);
   return html`
-    <${Tile} title="Expiries ahead" figure=${ending === undefined ? undefined : countText(ending)} unit="in 24 hours">
+    <${Tile} title="Expiries ahead" href=${urlOf('/issuances')} figure=${ending === undefined ? undefined : countText(ending)} unit="in 24 hours">
       <${Missing} of=${live} />
       ${
         live.data &&

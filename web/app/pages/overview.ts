@@ -4,6 +4,7 @@ import type { FleetBody } from '../../../src/api/fleet.ts';
 import type { LogBody } from '../../../src/api/log.ts';
 import type { RotationBody } from '../../../src/api/rotations.ts';
 import { html } from '../html.ts';
+import { urlOf } from '../location.ts';
 import { countText } from '../parts/bars.ts';
 import { Facts } from '../parts/facts.ts';
 import { Notice, Trouble } from '../parts/notice.ts';
@@ -56,7 +57,7 @@ function Alarms({ isKnown, ...situation }: AlarmsProps): VNode {
 
 function FleetTile({ fleet }: { fleet: FleetBody | undefined }): VNode {
   return html`
-    <${Tile} title="Fleet" figure=${fleet && countText(fleet.connected)} unit="proxies connected">
+    <${Tile} title="Fleet" href=${urlOf('/fleet')} figure=${fleet && countText(fleet.connected)} unit="proxies connected">
       ${
         fleet &&
         html`<${Facts} of=${[
@@ -88,7 +89,7 @@ function AuthorityTile({ rotations, authorities }: AuthorityTileProps): VNode {
     html`<span class="badge warn">${phase}</span> ${acknowledged} of ${consumers} acknowledged`,
   ]);
   return html`
-    <${Tile} title="Authorities" figure=${rotations && (rotations.length === 0 ? 'steady' : `${rotations.length} rotating`)} unit="">
+    <${Tile} title="Authorities" href=${urlOf('/authorities')} figure=${rotations && (rotations.length === 0 ? 'steady' : `${rotations.length} rotating`)} unit="">
       <${Facts} of=${[
         ...(under ?? []),
         ...active.map(({ kind, id, not_after }) => [
