@@ -131,6 +131,13 @@ const WHAT: Readonly<Record<Kind, string>> = {
   jwt: 'A new key is made and published, and signs once verifiers have had the time to hear of it. The old one is dropped when its last token has ended.',
 };
 
+const TAINTED: Readonly<Record<Kind, string>> = {
+  root: 'It counts as compromised from now on, and is replaced as fast as acknowledgements come: without waves, and without waiting at the end for whoever is away. Who is away has to be given a new certificate when it comes back.',
+  issuing:
+    'It counts as compromised from now on; its successor signs as soon as everyone has its CRL. What it signed stays accepted until it is revoked (carnet revoke --authority), or the root is rotated, which replaces every leaf at once.',
+  jwt: 'It counts as compromised from now on, and is replaced without a hold. All of its tokens are refused as soon as it is retired.',
+};
+
 /** Says that an authority's key is compromised; only whoever can name it does. */
 export function TaintAction({ kind, id, changed }: KindProps & { id: string }): VNode {
   const { name } = KINDS[kind];
@@ -141,8 +148,7 @@ export function TaintAction({ kind, id, changed }: KindProps & { id: string }): 
   };
   return html`
     <${Confirm} label="Taint ${name}…" title="Is the key of ${id} compromised?" verb="Taint it" danger act=${act}>
-      <p>The ${name} counts as compromised from now on, and is replaced as fast as acknowledgements come: without waves, and without
-        waiting at the end for whoever is away. ${kind === 'jwt' ? 'Its tokens are refused as soon as it is retired.' : 'Who is away has to be given a new certificate when it comes back.'} This can't be taken back.</p>
+      <p>${TAINTED[kind]} This can't be taken back.</p>
       <label><span>Type <code>${id}</code> to go on</span>
         <input name="typed" required autocomplete="off" spellcheck="false" autocapitalize="off" /></label>
       <${Reason} required=${true} />
