@@ -93,12 +93,13 @@ function startCommand(terminal: Terminal, verb: 'prepare' | 'taint'): Command {
   const command = reasoned(operatorCommand(verb))
     .description(
       taint
-        ? 'the key of the root is compromised: replace it as fast as acknowledgements come'
+        ? 'the key of the root, or of the issuing CA, is compromised: replace it as fast as acknowledgements come'
         : 'make a new root and publish it; then each step waits for its command',
     )
     .option('--hold <DURATION>', 'wait this long for consumers that cannot acknowledge');
+  command.option('--issuing', 'the issuing CA only');
   if (taint) command.option('--yes', 'do not ask').option('--no-wait', 'begin, and do not wait for the end');
-  else command.option('--issuing', 'an issuing CA only').option('--cross-sign', CROSS_SIGN);
+  else command.option('--cross-sign', CROSS_SIGN);
   command.addHelpText(
     'after',
     `\nExample:\n  $ carnet root ${verb} --reason '${taint ? 'key found in a backup' : 'yearly rotation'}'`,
@@ -109,14 +110,14 @@ function startCommand(terminal: Terminal, verb: 'prepare' | 'taint'): Command {
       await confirm(
         terminal,
         flags.yes,
-        'The root counts as compromised from now on. It leaves every bundle as soon as it can.',
+        flags.issuing === true
+          ? 'The issuing CA counts as compromised from now on. What it signed stays accepted until it is revoked.'
+          : 'The root counts as compromised from now on. It leaves every bundle as soon as it can.',
       );
-    const started = await client.post<Rotations>('/v1/rotations', {
-      ...startBody(flags),
-      hands_free: taint,
-      taint,
-    });
-    if (taint && flags.wait !== false) return followRotation(client, terminal, 'root', flags.json === true);
+    const body = { ...startBody(flags), hands_free: taint, taint };
+    const started = await client.post<Rotations>('/v1/rotations', body);
+    if (taint && flags.wait !== false)
+      return followRotation(client, terminal, body.kind, flags.json === true);
     showRotations(terminal, started, flags);
   });
 }

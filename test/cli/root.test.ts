@@ -1,5 +1,6 @@
 import test from 'ava';
 import { rootCommand } from '../../src/cli/root.ts';
+import type { StartRequest } from '../../src/rotation/operate.ts';
 import { makeAuthority, NOW } from '../api/harness.ts';
 import { jsonLines, lines, runCommand, startOperator } from './harness.ts';
 
@@ -21,4 +22,29 @@ test('root status shows each authority, its key and end', async (t) => {
     ['root-01020304', 'issuing-0a0b0c0d'],
   );
   t.deepEqual(rotations, []);
+});
+
+test('root taint is asked for again, of the root or of the issuing CA alone', async (t) => {
+  const requests: StartRequest[] = [];
+  const { env } = await startOperator(t, {
+    rotations: {
+      pictures: async () => [],
+      startOrResume: async (request) => void requests.push(request),
+      requestStep: async () => undefined,
+      ended: async () => [],
+    },
+  });
+  t.not((await runCommand(rootCommand, ['taint', '--issuing'], { env })).code, 0);
+  t.deepEqual(requests, []);
+  const taint = ['taint', '--yes', '--reason', 'key in a backup'];
+  // It follows the rotation of the kind that it began, which is over at once here.
+  for (const args of [taint, [...taint, '--issuing']])
+    t.is((await runCommand(rootCommand, args, { env })).code, 0);
+  t.deepEqual(
+    requests.map(({ kind, taint, handsFree, reason }) => ({ kind, taint, handsFree, reason })),
+    [
+      { kind: 'root', taint: true, handsFree: true, reason: 'key in a backup' },
+      { kind: 'issuing', taint: true, handsFree: true, reason: 'key in a backup' },
+    ],
+  );
 });
