@@ -1,4 +1,5 @@
 import test from 'ava';
+import { parseSpiffeId } from '../../src/identity/spiffe-id.ts';
 import { call, ENTRY, makeCertificate, makeIssuance, startApi } from './harness.ts';
 
 test('what a broken glass changes is on record before it changes, and shouts', async (t) => {
@@ -99,6 +100,19 @@ test('a limited token does what it is limited to, and makes none that may more',
   t.is((await give('b', 'admin')).status, 403);
   t.is((await give('c', 'auditor')).status, 403);
   t.is((await give('d', 'admin', ['entries:read', 'entries:write'])).status, 403);
+});
+
+test('no limit is lifted by an entry for an identity that has a role', async (t) => {
+  const role = parseSpiffeId('spiffe://carnet.local/people/boss');
+  const api = await startApi(t, { roleIdentities: [role] });
+  const scopes = ['entries:write', 'tokens:write'];
+  const { json } = await call(api, 'POST', '/v1/tokens', { body: { name: 'both', role: 'admin', scopes } });
+  const limited = { ...api, bearers: { ...api.bearers, admin: json.token } };
+  const body = { ...ENTRY, spiffe_id: role };
+  t.is((await call(limited, 'POST', '/v1/entries', { body })).status, 403);
+  t.is((await call(limited, 'POST', '/v1/entries:apply', { body: { entries: [body] } })).status, 403);
+  t.deepEqual(api.entries.changes, []);
+  t.is((await call(api, 'POST', '/v1/entries', { body })).status, 201);
 });
 
 for (const [role, scope] of [
