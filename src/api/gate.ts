@@ -99,10 +99,13 @@ function bodyOf(answer: unknown): string | Buffer {
   return typeof answer === 'string' ? answer : `${JSON.stringify(answer)}\n`;
 }
 
-/** Whoever has this answer already gets 304 (RFC 9110 §13.1.2). What takes a token is in no shared cache. */
+/**
+ * Whoever has this answer already gets 304 (RFC 9110 §13.1.2). What takes a token is in no cache: a browser's own would
+ * show it to whoever signs in next, and nobody would know.
+ */
 function allowCaches(ctx: Context, body: string | Buffer, { access, cacheSeconds }: Route): void {
-  if (cacheSeconds === null) return;
-  ctx.set('Cache-Control', `${access === 'public' ? 'public' : 'private'}, max-age=${cacheSeconds}`);
+  if (cacheSeconds === null || access !== 'public') return;
+  ctx.set('Cache-Control', `public, max-age=${cacheSeconds}`);
   ctx.set('ETag', `"${hash('sha256', body, 'hex').slice(0, 32)}"`);
   if (ctx.fresh) ctx.status = 304;
 }

@@ -155,7 +155,6 @@ export function logRoutes(log: LogReader): Route[] {
       restOfPath: true,
       response: Bytes,
       mediaType: BYTES,
-      cacheSeconds: FOR_EVER_SECONDS,
       handle: async ({ params: { tile } }) => {
         const { start, count } = await extentOf(log, parseTilePath(`entries/${tile}`));
         return encodeEntryBundle(await log.entries(start, start + count));
