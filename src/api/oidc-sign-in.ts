@@ -124,7 +124,8 @@ export function oidcSignInRoutes(dependencies: OidcSignInDependencies): Route[] 
       mediaType: 'text/plain; charset=utf-8',
       statuses: [303],
       handle: async ({ query: { to = '/', role = null }, headers, reply }) => {
-        origin.checkHost(headers.host);
+        // Another site's page must not choose the role, or break the glass, for whom the provider knows already.
+        origin.checkSource(headers, false);
         const value = encodeSignIn({ to: ownPath(to), role }, clock());
         const url = await provider().begin(origin.urlOf(CALLBACK), checksOf(value));
         reply.append('Set-Cookie', formatCookie(COOKIE, value, origin.isSecure));

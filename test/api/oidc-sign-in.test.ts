@@ -54,10 +54,10 @@ class Browser {
     this.#url = url;
   }
 
-  get(url: string): Promise<Answer> {
+  get(url: string, more: Record<string, string> = {}): Promise<Answer> {
     const { pathname, search } = new URL(url, WEB_URL);
     const cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
-    const headers = { host: HOST, ...(cookie === '' ? {} : { cookie }) };
+    const headers = { host: HOST, ...(cookie === '' ? {} : { cookie }), ...more };
     return new Promise((resolve, reject) => {
       request(this.#url + pathname + search, { headers }, (response) => {
         let text = '';
@@ -143,6 +143,20 @@ test('the answer to one browser is of no use in another (login CSRF), nor withou
   t.is((await none.get(back)).status, 401);
   t.is(api.sessions.sessions.size, 0);
   t.is((await attacker.get(back)).status, 303);
+});
+
+test("another site's page begins no sign-in, and so breaks no glass for whom the provider knows", async (t) => {
+  const { browser } = await start(t);
+  const ann = browser();
+  for (const site of ['cross-site', 'same-site']) {
+    const { status, headers } = await ann.get('/v1/session/oidc?role=break-glass', {
+      'sec-fetch-site': site,
+    });
+    t.is(status, 403, site);
+    t.deepEqual([headers.location, headers['set-cookie']], [undefined, undefined]);
+  }
+  for (const site of ['same-origin', 'none'])
+    t.is((await ann.get('/v1/session/oidc', { 'sec-fetch-site': site })).status, 303, site);
 });
 
 test('an answer is good once, also with the cookie put back (replay)', async (t) => {
