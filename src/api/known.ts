@@ -38,14 +38,17 @@ export class Known<T> {
     const now = this.#clock();
     // Compared in constant time, though a caller can't steer the hash of what it sends.
     const known = this.#remembered.find((one) => isOf(one, sha256));
-    const isFresh = known !== undefined && now - known.lookedUpAt < FRESH_MS;
-    if (known !== undefined && now < known.askAgainAt && (reading || isFresh)) return known.value;
+    const age = known === undefined ? FRESH_MS : now - known.lookedUpAt;
+    // A clock that was set back must not make what was revoked meanwhile last until it is there again.
+    const isAhead = age < 0;
+    if (known !== undefined && !isAhead && now < known.askAgainAt && (reading || age < FRESH_MS))
+      return known.value;
     try {
       const value = await this.#lookUp(sha256);
       this.#remember(sha256, value, now);
       return value;
     } catch (error) {
-      const inGrace = known !== undefined && now - known.lookedUpAt < OUTAGE_GRACE_MS;
+      const inGrace = known !== undefined && !isAhead && age < OUTAGE_GRACE_MS;
       if (!reading || !inGrace || !isRetryable(error)) throw error;
       this.#replace({ ...known, askAgainAt: now + FRESH_MS });
       return known.value;

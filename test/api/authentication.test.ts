@@ -137,3 +137,19 @@ test('no token is written to the log, whatever becomes of the request', async (t
   for (const text of [...Object.values(api.bearers), json.token])
     if (text !== null) t.false(api.logged.join('').includes(text));
 });
+
+test('what was revoked does not come back with a clock that is set back', async (t) => {
+  const tokens = new MemoryTokens(new Outage());
+  const text = createTokenText('admin');
+  await tokens.create(
+    { name: 'a', role: 'admin', scopes: null, expiresAt: null, sha256: hashToken(text) },
+    'server:test',
+  );
+  let now = NOW;
+  const authenticator = new Authenticator(tokens, () => now);
+  await authenticator.authenticate(`Bearer ${text}`, true);
+  now -= 3600_000;
+  await tokens.revoke('token-1', 'server:test');
+  for (const reading of [true, false])
+    await t.throwsAsync(authenticator.authenticate(`Bearer ${text}`, reading), { code: 'unauthenticated' });
+});
