@@ -1,6 +1,7 @@
 import { ROLES, type Role } from './api/role.ts';
 import { CarnetError } from './errors.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from './identity/spiffe-id.ts';
+import { isReserved } from './policy/id-template.ts';
 import type { Address } from './setting-values.ts';
 
 /** Who has this identity has this role. */
@@ -39,10 +40,17 @@ export function checkIdentityRoles(config: {
   const { identityRole, httpsAddr, trustDomain } = config;
   if (identityRole.length > 0 && httpsAddr === null)
     throw new CarnetError('config_invalid', '--identity-role needs --https-addr');
-  for (const { spiffeId } of identityRole)
+  for (const { spiffeId } of identityRole) {
+    // Who lets a node in by its name would have the role: an operator, by a join token.
+    if (isReserved(spiffeId))
+      throw new CarnetError(
+        'config_invalid',
+        `--identity-role: ${spiffeId} is for Carnet's own servers and agents, and has no role`,
+      );
     if (trustDomainOf(spiffeId) !== trustDomain)
       throw new CarnetError(
         'config_invalid',
         `--identity-role: ${spiffeId} is not of the trust domain ${trustDomain}, and would not be let in`,
       );
+  }
 }

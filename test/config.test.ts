@@ -224,6 +224,10 @@ test('roles are for identities of our own, where these can be shown', (t) => {
   t.throws(() => read({ 'identity-role': web }), { code: 'config_invalid' });
   const foreign = { 'https-addr': '127.0.0.1:8445', 'identity-role': 'admin=spiffe://other.test/a' };
   t.throws(() => read(foreign), { code: 'config_invalid' });
+  // Who makes a join token for a node would have its role.
+  const agent = 'auditor=spiffe://carnet.local/carnet/agent/node-1';
+  const own = { 'https-addr': '127.0.0.1:8445', 'identity-role': agent };
+  t.throws(() => read(own), { code: 'config_invalid', message: /Carnet's own/ });
 });
 
 const OIDC = {

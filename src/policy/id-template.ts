@@ -63,6 +63,11 @@ export function fillIdTemplate(
   }
 }
 
+/** Whether an identity is one of our own parts', which no entry gives. */
+export function isReserved(id: SpiffeId): boolean {
+  return RESERVED.test(id);
+}
+
 /** Whether a template, as {@link parseIdTemplate} gave it, can be filled to this ID by some caller. */
 export function mayBecome(template: string, id: SpiffeId): boolean {
   const pattern = template
