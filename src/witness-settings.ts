@@ -81,7 +81,7 @@ function witnessOf(text: string): Witness {
   return { id: witnessId(key), key, url: prefixOf(url) };
 }
 
-/** The submission prefix, without a slash at its end. It may stand in logs, and so has no password. */
+/** The submission prefix, without a slash at its end. It may stand in logs, and so has no password; one that is given is not repeated. */
 function prefixOf(value: string): string {
   const url = URL.canParse(value) ? new URL(value) : null;
   const isPlain =
@@ -89,7 +89,7 @@ function prefixOf(value: string): string {
   if (!isPlain || /[?#]/.test(value))
     throw new CarnetError(
       'config_invalid',
-      `${JSON.stringify(value.slice(0, 300))} is not where a witness can be: write https://HOST[:PORT][/PATH]`,
+      'that is not where a witness can be: write https://HOST[:PORT][/PATH], without a user or a password',
     );
   return url.href.replace(/\/+$/, '');
 }

@@ -29,8 +29,11 @@ export function addWitnessFlags(command: Command): Command {
 export function witnessPolicyOf({ witness, witnessQuorum }: WitnessFlags): WitnessPolicy | null {
   const witnesses = witness.map((vkey) => parseWitnessKey(vkey.trim()));
   if (witnesses.length === 0 && witnessQuorum === undefined) return null;
+  const keys = witnesses.map(({ publicKey }) => Buffer.from(publicKey).toString('hex'));
+  if (new Set(keys).size < keys.length)
+    throw new CarnetError('config_invalid', 'two witnesses have the same key: one of them would count twice');
   const quorum = witnessQuorum === undefined ? witnesses.length : Number(witnessQuorum);
-  if (!Number.isInteger(quorum) || quorum < 1 || quorum > new Set(witnesses.map(witnessId)).size)
+  if (!Number.isInteger(quorum) || quorum < 1 || quorum > witnesses.length)
     throw new CarnetError(
       'config_invalid',
       `--witness-quorum is from 1 to the number of witnesses that are given, ${witnesses.length}`,

@@ -2,6 +2,7 @@ import test from 'ava';
 import { witnessId } from '../../src/audit/log/cosignature.ts';
 import { parseNote } from '../../src/audit/log/note.ts';
 import { auditCommand } from '../../src/cli/audit.ts';
+import { witnessPolicyOf } from '../../src/cli/witness-policy.ts';
 import { insertIssuances } from '../../src/db/issuances.ts';
 import { PostgresLog } from '../../src/db/log.ts';
 import { type Cosigner, newCosigner } from '../audit/log/cosigner.ts';
@@ -85,3 +86,11 @@ for (const [what, flags] of [
   test(`verify refuses ${what}`, async (t) => {
     t.not((await verify(...flags)).code, 0);
   });
+
+test('a witness that is given twice does not count twice, of whatever it cosigned', (t) => {
+  const { vkey } = two;
+  t.throws(() => witnessPolicyOf({ witness: [vkey, vkey, none.vkey], witnessQuorum: '2' }), {
+    code: 'config_invalid',
+    message: /have the same key/,
+  });
+});
