@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CarnetError } from '../errors.ts';
-import type { PartitionExport } from './retired.ts';
+import { monthOf, type PartitionExport } from './retired.ts';
 
 /** A month of history. */
 export interface Partition {
@@ -27,8 +27,8 @@ export interface RetentionStore {
   obstacle(partition: string): Promise<string | null>;
   /** How many rows it has. */
   countRows(partition: string): Promise<number>;
-  /** The event of an export of the partition with this file's SHA-256; null for none. */
-  findExport(partition: string, sha256: string): Promise<bigint | null>;
+  /** The event of just this export of the partition; null for none. One that says anything else would excuse nothing. */
+  findExport(partition: string, exported: PartitionExport): Promise<bigint | null>;
   /** Records the event of an export. */
   recordExport(partition: string, exported: PartitionExport, by: Retirer): Promise<bigint>;
   /** Whether an event is in the log, below a checkpoint. */
@@ -65,6 +65,12 @@ export async function retirePartition(
 ): Promise<PartitionExport> {
   const { store, exportRows, how } = options;
   const by = { actor: options.actor, reason: options.reason };
+  const { kind, from, to } = partition;
+  if (monthOf({ kind, from: from.toISOString(), to: to.toISOString() }) !== partition.name)
+    throw new CarnetError(
+      'conflict',
+      `${partition.name} is not what Carnet calls a month of ${kind}: verify would not excuse that its rows are gone`,
+    );
   const exported = await exportRows(partition);
   const rows = await store.countRows(partition.name);
   if (exported.rows !== rows)
@@ -73,7 +79,7 @@ export async function retirePartition(
       `${exported.file} has ${exported.rows} records, and ${partition.name} has ${rows} rows: some are not in the log yet, or are not what was logged; run carnet audit verify`,
     );
   const event =
-    (await store.findExport(partition.name, exported.sha256)) ??
+    (await store.findExport(partition.name, exported)) ??
     (await store.recordExport(partition.name, exported, by));
   await untilCovered(store, event, partition);
   await store.retire(event, how, by);

@@ -38,10 +38,17 @@ export interface Retired extends RetiredSpan {
   readonly rows: number;
 }
 
+/** The event of an export: where it is in the log, its leaf hash there, and its record. */
+export interface ExportEvent {
+  readonly index: number;
+  readonly leafHash: Hash;
+  readonly record: Uint8Array;
+}
+
 /** Where the evidence of exports is. */
 export interface RetiredSource {
-  /** Every event of an export that is in the log: its place, its leaf hash there, and its record. */
-  exportEvents(): Promise<{ readonly leafHash: Hash; readonly record: Uint8Array }[]>;
+  /** Every event of an export that is in the log, and that an event of the partition's end followed. */
+  exportEvents(): Promise<ExportEvent[]>;
   /** Whether history has a row of the kind that was recorded within. */
   hasRows(span: RetiredSpan): Promise<boolean>;
   /** Hands over the leaf hashes of the entries of a span, in order. */
@@ -65,24 +72,34 @@ export class LeafDigest {
 
 /**
  * The partitions whose rows may be missing: those of which nothing is left, and whose export is in the log as it was
- * recorded, with the very entries that it says, to their number and their hashes. Any other row that is missing is not
- * excused.
+ * recorded, behind the very entries that it says, to their number and their hashes. What else might be recorded as such an
+ * export, such as of a day, or of what nobody took out, excuses no row that is missing.
  */
 export async function readRetired(source: RetiredSource): Promise<Retired[]> {
   const retired: Retired[] = [];
-  for (const { leafHash, record } of await source.exportEvents()) {
+  for (const { index, leafHash, record } of await source.exportEvents()) {
     if (!equalBytes(leafHashOf(encodeEntry('operator_event', record)), leafHash)) continue;
     const columns = decodeRecord('operator_event', record);
     const said = PartitionExport.safeParse(jsonOf(columns.get('after')));
     if (!said.success) continue;
     const span = spanOf(said.data);
-    if (span === null || (await source.hasRows(span))) continue;
+    const partition = textOf(columns.get('subject')) ?? '';
+    if (partition !== monthOf(said.data) || span === null || span.lastIndex >= index) continue;
+    if (await source.hasRows(span)) continue;
     const digest = new LeafDigest();
     await source.leaves(span, (leaf) => digest.add(leaf));
     if (digest.count !== said.data.rows || digest.hex() !== said.data.leaves_sha256) continue;
-    retired.push({ ...span, partition: textOf(columns.get('subject')) ?? '', rows: said.data.rows });
+    retired.push({ ...span, partition, rows: said.data.rows });
   }
   return retired;
+}
+
+/** The name of the partition of just this span (migration 0001), a month of UTC; null for any other span. */
+export function monthOf({ kind, from, to }: Pick<PartitionExport, 'kind' | 'from' | 'to'>): string | null {
+  const start = new Date(from);
+  const [year, month] = [start.getUTCFullYear(), start.getUTCMonth()];
+  const isMonth = start.getTime() === Date.UTC(year, month) && Date.parse(to) === Date.UTC(year, month + 1);
+  return isMonth ? `${kind}_${String(year).padStart(4, '0')}_${String(month + 1).padStart(2, '0')}` : null;
 }
 
 /** Null for a partition that had no rows. */

@@ -1,6 +1,6 @@
 import { ENTRY_COLUMNS, ENTRY_KINDS } from '../audit/log/entry.ts';
 import type { Partition, RetentionStore, RetireHow, Retirer } from '../audit/retire.ts';
-import { PartitionExport, type RetiredSpan, spanOf } from '../audit/retired.ts';
+import { type ExportEvent, monthOf, PartitionExport, type RetiredSpan, spanOf } from '../audit/retired.ts';
 import type { RetiredList, RetiredPartition } from '../audit/retired-list.ts';
 import { errorCodeOf } from '../errors.ts';
 import type { Database, Queryable } from './database.ts';
@@ -44,11 +44,11 @@ export class PostgresRetention implements RetentionStore {
     return Number(row?.count);
   }
 
-  async findExport(partition: string, sha256: string): Promise<bigint | null> {
+  async findExport(partition: string, exported: PartitionExport): Promise<bigint | null> {
     const [row] = await this.#database.query<{ id: string }>(
-      `SELECT id FROM operator_event WHERE action = 'retention.export' AND subject = $1 AND after ->> 'sha256' = $2
+      `SELECT id FROM operator_event WHERE action = 'retention.export' AND subject = $1 AND after::jsonb = $2::jsonb
        ORDER BY id DESC LIMIT 1`,
-      [partition, sha256],
+      [partition, JSON.stringify(exported)],
     );
     return row === undefined ? null : BigInt(row.id);
   }
@@ -113,7 +113,8 @@ export class PostgresRetiredList implements RetiredList {
     );
     return rows.flatMap(({ subject, action, actor, reason, recorded_at, after }) => {
       const exported = PartitionExport.safeParse(after);
-      if (!exported.success) return [];
+      // As verify has it: what is no month excuses nothing.
+      if (!exported.success || monthOf(exported.data) !== subject) return [];
       const how = action === 'retention.drop' ? ('drop' as const) : ('detach' as const);
       return [{ partition: subject, how, actor, reason, retiredAt: recorded_at, exported: exported.data }];
     });
@@ -126,16 +127,23 @@ export async function retiredSpans(database: Queryable): Promise<RetiredSpan[]> 
   return retired.flatMap(({ exported }) => spanOf(exported) ?? []);
 }
 
-/** Every event of an export that is in the log (audit/retired.ts). */
-export async function exportEvents(database: Queryable): Promise<{ leafHash: Buffer; record: Buffer }[]> {
+/** Every event of an export that is in the log, and that one of the same partition's end followed (audit/retired.ts). */
+export async function exportEvents(database: Queryable): Promise<ExportEvent[]> {
   const columns = ENTRY_COLUMNS.operator_event.map((column) => `e.${column}`).join(', ');
-  const rows = await database.query<{ leaf_hash: Buffer; record: Buffer }>(
-    `SELECT leaf_hash, pg_catalog.record_send(ROW(${columns})) AS record
+  const rows = await database.query<{ leaf_index: string; leaf_hash: Buffer; record: Buffer }>(
+    `SELECT leaf_index, leaf_hash, pg_catalog.record_send(ROW(${columns})) AS record
      FROM operator_event AS e JOIN log_entry AS l ON l.kind = ${ENTRY_KINDS.operator_event} AND l.row_id = e.id
        AND l.xact = e.xact AND l.row_recorded_at = e.recorded_at
-     WHERE e.action = 'retention.export' ORDER BY leaf_index`,
+     WHERE e.action = 'retention.export' AND EXISTS (SELECT FROM operator_event AS gone
+       WHERE gone.action IN ('retention.drop', 'retention.detach') AND gone.subject = e.subject
+         AND gone.after::text = e.after::text AND gone.xact > e.xact)
+     ORDER BY leaf_index`,
   );
-  return rows.map(({ leaf_hash, record }) => ({ leafHash: leaf_hash, record }));
+  return rows.map(({ leaf_index, leaf_hash, record }) => ({
+    index: Number(leaf_index),
+    leafHash: leaf_hash,
+    record,
+  }));
 }
 
 export async function hasRows(database: Queryable, { kind, ...span }: RetiredSpan): Promise<boolean> {

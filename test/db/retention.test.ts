@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import test from 'ava';
 import { verifierOf } from '../../src/audit/log-key.ts';
 import { type Partition, type RetentionStore, retirePartition } from '../../src/audit/retire.ts';
+import { LeafDigest, spanOf } from '../../src/audit/retired.ts';
 import { verifyLog } from '../../src/audit/verify-log.ts';
 import type { Database } from '../../src/db/database.ts';
 import { PostgresLegalHolds } from '../../src/db/legal-holds.ts';
 import { PostgresLog } from '../../src/db/log.ts';
 import { PostgresLogSource } from '../../src/db/log-source.ts';
-import { PostgresRetiredList } from '../../src/db/retention.ts';
+import { insertEvents } from '../../src/db/operator-events.ts';
+import { PostgresRetiredList, readLeaves } from '../../src/db/retention.ts';
 import { BY, MONTH, OLD_ROWS, startArchive, untilSequenced } from './archive.ts';
 
 async function verify(database: Database) {
@@ -276,6 +278,42 @@ test('a month whose rows went without an export on record is named', async (t) =
   const { database } = await startArchive(t);
   await database.query(`ALTER TABLE issuance DETACH PARTITION ${MONTH}`);
   t.regex((await verify(database)).fault ?? '', /^entry 0: issuance 1 .*is gone/);
+});
+
+/** What may be recorded as an export excuses nothing but a month that was taken out behind it. */
+for (const [what, alter, isTakenOut] of [
+  [
+    'of one row',
+    { rows: 1, last_index: 0, from: '2024-01-02T01:00:00.000Z', to: '2024-01-02T01:00:00.001Z' },
+    true,
+  ],
+  ['of a month that nobody took out', {}, false],
+] as const)
+  test(`a row that is gone is named also beside an export on record ${what}`, async (t) => {
+    const { database, log, exportRows, month, store } = await startArchive(t);
+    const exported = { ...(await exportRows(month)), ...alter };
+    const span = spanOf(exported);
+    const leaves = new LeafDigest();
+    if (span !== null) await readLeaves(database, span, (leaf) => leaves.add(leaf));
+    t.is(leaves.count, exported.rows);
+    const event = { ...exported, leaves_sha256: leaves.hex() };
+    await store.recordExport(MONTH, event, BY);
+    await untilSequenced(log);
+    if (isTakenOut)
+      await insertEvents(database, [
+        { ...BY, action: 'retention.drop', subject: MONTH, before: null, after: event },
+      ]);
+    await untilSequenced(log);
+    await tamper(database, isTakenOut ? 'DELETE FROM issuance WHERE id = 1' : `DELETE FROM ${MONTH}`);
+    t.regex((await verify(database)).fault ?? 'all holds', /^entry 0: issuance 1 .*is gone/);
+  });
+
+test('an export that is on record with anything else in it is not the export', async (t) => {
+  const { database, log, exportRows, month, store, retire } = await startArchive(t);
+  await store.recordExport(MONTH, { ...(await exportRows(month)), leaves_sha256: '0'.repeat(64) }, BY);
+  await retire();
+  await untilSequenced(log);
+  t.is((await verify(database)).fault, null);
 });
 
 test('retention goes month by month, each with its own export', async (t) => {
