@@ -120,11 +120,14 @@ export function checkEvidence(bundle: EvidenceBundle, pinnedKey: string | null):
   const issued = readIssuance(openProof(proof, tree, 'issuance'));
   compare('issuance', issuance, issued);
   checkRule(issued, rule, tree);
+  if (rule !== null && rule.log.index >= log.index)
+    throw wrong('the rule was written after what it is said to have granted');
   if (revocation !== null) {
     const { log: revoked, ...said } = revocation;
     const { serial, told } = readRevocation(openProof(revoked, tree, 'revocation'));
     compare('revocation', said, told);
     if (serial !== issued.serial) throw wrong(`the revocation is of ${serial}, not of ${issued.serial}`);
+    if (revoked.index <= log.index) throw wrong('the revocation was recorded before what it revokes');
   }
   return tree;
 }

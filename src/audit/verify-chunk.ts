@@ -97,7 +97,8 @@ function orderly(
   return { inOrder: entries, misfit: null };
 }
 
-function isBehind(one: Place, other: Place): boolean {
+/** In the order of the log. */
+export function isBehind(one: Place, other: Place): boolean {
   if (one.xact !== other.xact) return one.xact > other.xact;
   if (one.kind !== other.kind) return ENTRY_KINDS[one.kind] > ENTRY_KINDS[other.kind];
   return one.id > other.id;

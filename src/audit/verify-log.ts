@@ -7,7 +7,7 @@ import { checkConsistency, proveConsistency, type Tree } from './log/proof.ts';
 import type { LogSource, Place } from './log-source.ts';
 import type { SignedTree } from './log-store.ts';
 import { type Retired, readRetired } from './retired.ts';
-import { type Chunk, chunksOf } from './verify-chunk.ts';
+import { type Chunk, chunksOf, isBehind } from './verify-chunk.ts';
 
 /** What an earlier run showed. */
 export interface VerifiedBefore {
@@ -113,9 +113,13 @@ function checkLength(kept: readonly Tree[], since: VerifiedBefore | null, head: 
 /** The right edge of what was verified, from the hashes that are stored: they give its root, or the log is another. */
 async function resume(
   { source, key }: VerifyOptions,
-  { tree }: VerifiedBefore,
+  { tree, last }: VerifiedBefore,
   kept: readonly Checkpoint[],
 ): Promise<Frontier> {
+  const [entry] = await source.entries(tree.size - 1, tree.size);
+  // Between another place and the next entry a row that the log passed over would not be seen.
+  if (entry === undefined || isBehind(entry, last) || isBehind(last, entry))
+    throw new Fault(`entry ${tree.size - 1}, the last that was verified, has another place than it had`);
   const frontier = await stored(Frontier.read(tree.size, source.readNodes));
   if (!equalBytes(frontier.root, tree.root))
     throw new Fault(`the stored tree of ${tree.size} entries is not the one that was verified`);

@@ -1,6 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { buildEvidence, checkEvidence, EvidenceBundle } from '../../src/audit/evidence.ts';
+import { formatVerifierKey } from '../../src/audit/log/note.ts';
 import { proveInclusion } from '../../src/audit/log/proof.ts';
+import { verifierOf } from '../../src/audit/log-key.ts';
 import { auditCommand } from '../../src/cli/audit.ts';
 import { PostgresEntryStore } from '../../src/db/entries.ts';
 import { PostgresIssuanceQuery } from '../../src/db/issuance-query.ts';
@@ -145,6 +147,46 @@ test.serial('what revoked it is proved with it, and no other revocation passes f
   );
   t.throws(() => checkEvidence(swapped, null), { message: /^the revocation is of / });
 });
+
+test.serial(
+  'neither a rule that came later nor a revocation that came before is of the issuance',
+  async (t) => {
+    const late = issuance({ entryId: 'late', entryVersion: 1, certificate: given.certificate });
+    await insertIssuances(database, [late]);
+    await database.query(
+      `INSERT INTO revocation (serial, authority_id, not_after, reason_code, reason, actor)
+     VALUES (decode($1, 'hex'), 'issuing-0a1b2c3d', now(), 'keyCompromise', '', 'operator:test')`,
+      ['5c'.repeat(16)],
+    );
+    await entries.create({ ...web('/late', 'unix:uid:8'), id: 'late' }, 'operator:eve');
+    await insertIssuances(database, [
+      issuance({ serial: '5c'.repeat(16), entryId: null, entryVersion: null }),
+    ]);
+    await sequenceAll(database, 14);
+    const log = new PostgresLog(database);
+    const key = await log.key();
+    const note = (await log.head())?.note ?? '';
+    if (key === null) throw new Error('there is no log');
+    const check = async (at: { issuance: number; rule?: number; revocation?: number }) =>
+      checkEvidence(
+        buildEvidence(
+          {
+            verifier_key: formatVerifierKey(verifierOf(key)),
+            checkpoint: note,
+            issuance: await proofOf(log, at.issuance, 14),
+            rule: at.rule === undefined ? null : await proofOf(log, at.rule, 14),
+            revocation: at.revocation === undefined ? null : await proofOf(log, at.revocation, 14),
+          },
+          '',
+        ),
+        null,
+      );
+    await t.throwsAsync(check({ issuance: 10, rule: 12 }), { message: /^the rule was written after/ });
+    await t.throwsAsync(check({ issuance: 13, revocation: 11 }), {
+      message: /^the revocation was recorded before/,
+    });
+  },
+);
 
 function web(path: string, selector: string) {
   return parseEntry(

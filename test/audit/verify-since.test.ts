@@ -57,6 +57,21 @@ test.serial('what came since is verified on top of what was, and nothing else', 
   }
 });
 
+test.serial(
+  "a place that is not the last verified entry's, in a state that was altered, is named",
+  async (t) => {
+    const key = await keyOf(database);
+    const since = await verifiedUpTo(304);
+    const last = { ...since.last, id: since.last.id + 1n };
+    const source = new PostgresLogSource(database);
+    const options = { source, key, kept: [], onProgress: () => undefined };
+    t.regex(
+      (await verifyLog({ ...options, since: { ...since, last } })).fault ?? '',
+      /^entry 303, the last that/,
+    );
+  },
+);
+
 /** What somebody does, what a run since 304 entries says of it, and what a whole one does: null for nothing. */
 for (const [what, statements, since, whole] of [
   [
@@ -76,10 +91,19 @@ for (const [what, statements, since, whole] of [
     [
       `INSERT INTO operator_event (id, xact, recorded_at, actor, action, subject, reason) OVERRIDING SYSTEM VALUE
        SELECT 999999, xact, now(), 'operator:eve', 'entry.create', 'x', '' FROM log_entry WHERE leaf_index = 303`,
+    ],
+    /^operator_event 999999 .* is not in the log/,
+    /^operator_event 999999 .* is not in the log/,
+  ],
+  [
+    'the same, and the place of that last entry',
+    [
+      `INSERT INTO operator_event (id, xact, recorded_at, actor, action, subject, reason) OVERRIDING SYSTEM VALUE
+       SELECT 999999, xact, now(), 'operator:eve', 'entry.create', 'x', '' FROM log_entry WHERE leaf_index = 303`,
       // And the entry's own word for where it is, by which a run would begin behind the row.
       `UPDATE log_entry SET kind = 3, row_id = 999999 WHERE leaf_index = 303`,
     ],
-    /^operator_event 999999 .* is not in the log/,
+    /^entry 303, the last that was verified, has another place/,
     /^entry 303: /,
   ],
   [
