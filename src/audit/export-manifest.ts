@@ -23,7 +23,12 @@ export const ExportManifest = z.strictObject({
   records: z.int(),
   /** Months that are not in it, because they were taken out of the database before: where their records are. */
   retired: z.array(
-    z.strictObject({ partition: z.string(), rows: z.int(), file: z.string(), sha256: z.string() }),
+    z.strictObject({
+      partition: z.string(),
+      rows: z.int().nonnegative(),
+      file: z.string(),
+      sha256: z.string(),
+    }),
   ),
   first_index: z.int().nullable(),
   last_index: z.int().nullable(),

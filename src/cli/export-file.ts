@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { type FileHandle, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -53,7 +53,7 @@ export class ExportFile implements AsyncDisposable {
 
   /**
    * Goes on with what is there of what was asked in the same words, or begins. Throws `already_exists` where FILE is whole already,
-   * `conflict` where another export was begun there.
+   * `conflict` where another export was begun there, or lines of nobody knows which.
    */
   static async open(
     file: string,
@@ -62,8 +62,8 @@ export class ExportFile implements AsyncDisposable {
   ): Promise<ExportFile> {
     if (existsSync(file))
       throw new CarnetError('already_exists', `${file} is there already: choose another name`);
-    const start = (await readStart(file, asked)) ?? { asked, ...(await begin()) };
-    await onDisk(file, () => writeFile(startPath(file), `${JSON.stringify(start)}\n`, { mode: MODE }));
+    // Once, and never again: whatever ends a later run, what the lines are of stays known.
+    const start = (await readStart(file, asked)) ?? (await writeStart(file, { asked, ...(await begin()) }));
     const handle = await onDisk(file, () => open(partialPath(file), 'a+', MODE));
     const made = new ExportFile(file, start, handle);
     try {
@@ -177,6 +177,17 @@ async function readStart(file: string, asked: ExportStart['asked']): Promise<Exp
       `${partialPath(file)} was begun with other options: repeat them (${JSON.stringify(start.data.asked)}), or remove it and ${startPath(file)}`,
     );
   return start.data;
+}
+
+async function writeStart(file: string, start: ExportStart): Promise<ExportStart> {
+  const partial = partialPath(file);
+  if (existsSync(partial) && statSync(partial).size > 0)
+    throw new CarnetError(
+      'conflict',
+      `${partial} has lines, and ${startPath(file)} does not say of what export: remove both`,
+    );
+  await onDisk(file, () => writeDurably(startPath(file), `${JSON.stringify(start)}\n`));
+  return start;
 }
 
 function parseJson(text: string): unknown {

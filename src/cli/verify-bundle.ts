@@ -1,7 +1,7 @@
 import { checkEvidence, EvidenceBundle } from '../audit/evidence.ts';
 import { type Cosignature, checkWitnesses } from '../audit/log/cosignature.ts';
 import { CarnetError } from '../errors.ts';
-import { note, type Terminal, writeJson, writeLine } from './output.ts';
+import { note, printable, type Terminal, writeJson, writeLine } from './output.ts';
 import { readGiven } from './read-given.ts';
 import { noteKey } from './verify-database.ts';
 import {
@@ -27,7 +27,7 @@ export async function verifyBundle(
   const policy = witnessPolicyOf(flags);
   const cosignatures = policy === null ? [] : checkWitnesses(bundle.log.checkpoint, policy);
   if (json === true) writeJson(terminal, { ok: true, size, ...outcomeOf(bundle, cosignatures) });
-  else for (const line of linesOf(bundle, size, cosignatures)) writeLine(terminal, line);
+  else for (const line of linesOf(bundle, size, cosignatures)) writeLine(terminal, printable(line));
   if (bundle.revocation === null)
     note(terminal, 'that it was not revoked is what the server said, and is not shown by the bundle');
   if (verifierKey === undefined) noteKey(terminal, bundle.log.verifier_key);

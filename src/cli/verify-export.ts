@@ -6,7 +6,7 @@ import { checkWitnesses } from '../audit/log/cosignature.ts';
 import { CarnetError } from '../errors.ts';
 import { manifestPath } from './export-file.ts';
 import { tilesAt } from './fetch-tile.ts';
-import { note, type Terminal, writeJson, writeLine } from './output.ts';
+import { note, printable, type Terminal, writeJson, writeLine } from './output.ts';
 import {
   cosignatureBodies,
   describeCosignatures,
@@ -45,6 +45,13 @@ export async function verifyExport(
       cosignatures: cosignatureBodies(cosignatures),
     });
   else writeLine(terminal, `${file} holds: ${records} records, ${saidOf(checked, size)}`);
+  for (const { partition, rows, file: other, sha256: hash } of manifest.retired)
+    note(
+      terminal,
+      printable(
+        `it lacks ${rows} records of ${partition}, which its manifest says were taken out of the database into ${other} (SHA-256 ${hash}): that is not shown by it`,
+      ),
+    );
   if (json !== true && policy !== null)
     writeLine(terminal, `its checkpoint is cosigned by ${describeCosignatures(cosignatures)}`);
   if (verifierKey === undefined)

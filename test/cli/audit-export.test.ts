@@ -217,6 +217,34 @@ for (const format of ['ndjson', 'csv'])
     }
   });
 
+test.serial('lines of nobody knows which export are not gone on with', async (t) => {
+  const { run, file } = await startExporter(t);
+  await run('export', '--output', file('events'), '--kind', 'operator-events');
+  const lines = readFileSync(file('events'), 'utf8');
+  for (const [name, start] of [
+    ['cut', '{"asked":{"kind":'],
+    ['none', null],
+  ] as const) {
+    writeFileSync(`${file(name)}.partial`, lines.slice(0, lines.indexOf('\n') + 1));
+    if (start !== null) writeFileSync(`${file(name)}.partial.json`, start);
+    const { code, stderr } = await run('export', '--output', file(name), '--kind', 'issuances');
+    t.is(code, 1);
+    t.regex(stderr, /has lines, and .* does not say of what export: remove both/);
+    t.false(existsSync(file(name)));
+  }
+});
+
+test.serial('what an export was begun with is written once, also where there is no room later', async (t) => {
+  const { run, file } = await startExporter(t);
+  symlinkSync('/dev/full', `${file('all')}.partial`);
+  t.is((await run('export', '--output', file('all'))).code, 1);
+  const start = `${file('all')}.partial.json`;
+  const before = statSync(start, { bigint: true });
+  t.is((await run('export', '--output', file('all'))).code, 1);
+  const after = statSync(start, { bigint: true });
+  t.deepEqual([after.ino, after.mtimeNs], [before.ino, before.mtimeNs]);
+});
+
 test.serial('each record of a part of the log is held to the tiles that a server has', async (t) => {
   const { run, file, api } = await startExporter(t);
   const log = `${api.url}/log/`;
