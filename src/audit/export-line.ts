@@ -93,8 +93,8 @@ const FULL_FIELDS = {
   operator_event: {},
 } as const satisfies Record<EntryKind, Fields>;
 
-/** What a spreadsheet would take for a formula. */
-const FORMULA = /^[=+\-@\t\r]/;
+/** What a spreadsheet would take for a formula, by its first character; the wide ones too. */
+const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
 
 /** How the lines of an export are written. */
 export interface LineWriter {
@@ -181,7 +181,8 @@ function cell(value: unknown): string {
     typeof value === 'string' ? value : Array.isArray(value) ? value.join(' ') : JSON.stringify(value);
   // An apostrophe keeps a spreadsheet from working it out (OWASP, CSV injection).
   const text = FORMULA.test(said) ? `'${said}` : said;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  // Where the comma is for decimals, spreadsheets take semicolons for the ends of cells, and some take tabs.
+  return /[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 function isToken(columns: Columns): boolean {

@@ -65,7 +65,10 @@ for (const [what, reason, cell] of [
   ['a formula (+)', '+1', "'+1"],
   ['a formula (-)', '-1', "'-1"],
   ['a formula (@)', '@SUM(1,2)', `"'@SUM(1,2)"`],
-  ['a tab before a formula', '\t=1', "'\t=1"],
+  ['a tab before a formula', '\t=1', `"'\t=1"`],
+  ['a line end before a formula', '\n=1', `"'\n=1"`],
+  ['a formula by a wide sign', '\uff1d1+1', "'\uff1d1+1"],
+  ['a formula behind a semicolon', 'a;=1+1', '"a;=1+1"'],
   ['nothing of the kind', 'it = so', 'it = so'],
 ] as const)
   test(`a CSV cell with ${what} is as RFC 4180 and a spreadsheet want it`, (t) => {
