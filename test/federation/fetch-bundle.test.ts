@@ -131,6 +131,30 @@ test('takes nothing by https_spiffe from a certificate that only OpenSSL can rea
   t.regex(error?.message ?? '', /cannot be read/);
 });
 
+for (const [what, isCa] of [
+  ['takes nothing by https_spiffe from a CA that has the right ID', true],
+  ['takes by https_spiffe what a CA with the right ID would be, were it none', false],
+] as const)
+  test(what, async (t) => {
+    const directory = await mkdtemp(join(tmpdir(), 'carnet-fetch-'));
+    t.teardown(() => rm(directory, { recursive: true, force: true }));
+    const [key, certificate] = [join(directory, 'key.pem'), join(directory, 'certificate.pem')];
+    const made = openssl([
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1'],
+      ...['-subj', '/CN=b', '-addext', `subjectAltName=URI:${ID}`, '-keyout', key, '-out', certificate],
+      ...['-addext', `basicConstraints=critical,CA:${isCa ? 'TRUE' : 'FALSE'}`],
+    ]);
+    t.is(made.status, 0, made.stderr);
+    const chain = await readFile(certificate, 'utf8');
+    const url = await serve(t, { chain, privateKey: await readFile(key, 'utf8') }, (_, response) =>
+      response.end(B.document()),
+    );
+    const known = { ...B.bundle, x509Authorities: decodePem('CERTIFICATE', chain) };
+    const fetched = fetchBundle({ profile: 'https_spiffe', url, spiffeId: ID }, known);
+    if (isCa) await t.throwsAsync(fetched, { code: 'unavailable', message: /its certificate is of/ });
+    else t.is(await fetched, B.document());
+  });
+
 test('gives up at once when the server stops', async (t) => {
   const stopping = new AbortController();
   const url = await serve(t, right, () => stopping.abort());
