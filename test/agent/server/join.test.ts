@@ -1,6 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import test from 'ava';
-import { createJoinToken } from '../../../src/agent/join-token-text.ts';
+import { createJoinToken, hashJoinToken } from '../../../src/agent/join-token-text.ts';
+import { createAgentKey } from '../../../src/agent/link/agent-identity.ts';
+import { channelOptions, serverCredentials } from '../../../src/agent/link/channel.ts';
+import { NodeAttestationClient } from '../../../src/gen/carnet/agent/v1/agent.ts';
 import { until } from '../../support/until.ts';
 import { attest, createWorld, join, payloadOf, TestAgent } from './world.ts';
 
@@ -45,6 +48,45 @@ test('of two that show one token at the same time, at two servers, one joins', a
   t.deepEqual(results.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
   const refused = results.find(({ status }) => status === 'rejected') as PromiseRejectedResult;
   t.is(refused.reason.code, 'join_token_used');
+});
+
+test('a node that breaks off while it is attested becomes no agent', async (t) => {
+  const trust = replica.trust();
+  const client = new NodeAttestationClient(
+    replica.address,
+    serverCredentials(trust, null),
+    channelOptions(trust),
+  );
+  t.teardown(() => client.close());
+  const claim = (text: string) => {
+    const call = client.attest();
+    const value = { method: 'join_token', payload: payloadOf(text), csr: createAgentKey().csr };
+    call.write({ step: { $case: 'claim', value } });
+    const ended = new Promise((resolve) => call.on('error', resolve));
+    call.resume();
+    return { call, ended };
+  };
+  const { text } = await world.token('broke-off');
+  const hash = Buffer.from(hashJoinToken(text));
+  const { use } = world.joinTokens;
+  world.joinTokens.use = async (sha256) => {
+    const token = await use.call(world.joinTokens, sha256);
+    if (!hash.equals(sha256)) return token;
+    first.call.cancel();
+    await first.ended;
+    // On the same connection: when this has its answer, the server has heard of the end before it.
+    await claim('open sesame').ended;
+    await claim(createJoinToken([new Uint8Array(32)]).text).ended;
+    return token;
+  };
+  const first = claim(text);
+  await until('its certificate is on record', async () => {
+    const issued = await world.database.query("SELECT FROM issuance WHERE instance = 'agent:broke-off'");
+    return issued.length > 0;
+  });
+  // Takes longer than what is left of the one that was broken off.
+  await join(world, replica);
+  t.false((await world.agents.list()).some(({ node }) => node === 'broke-off'));
 });
 
 for (const [claim, code, makeText] of [
