@@ -12,6 +12,8 @@ import { spansOf } from './issuance-spans.ts';
 import { findRevocation } from './revocations.ts';
 
 const MAX_PAGE = 1000;
+/** All statements of one search together, so that what nothing fits is not looked for through all of history. */
+const SEARCH_MS = 10_000;
 const SERIAL = /^[0-9a-f]{32}$/;
 
 /** The recorded issuances, as auditors ask for them. */
@@ -50,11 +52,16 @@ export class PostgresIssuanceQuery implements IssuanceQuery {
 
   async #find(filter: IssuanceFilter, cursor: Position | null, count: number): Promise<IssuanceRow[]> {
     const rows: IssuanceRow[] = [];
+    const now = this.#clock();
+    const checkTime = (): void => {
+      if (this.#clock() - now > SEARCH_MS)
+        throw new CarnetError('timeout', `the search took longer than ${SEARCH_MS} ms`);
+    };
     try {
-      for (const span of spansOf(filter, cursor, this.#clock())) {
-        rows.push(
-          ...(await searchSpan(this.#database, { filter, span, cursor, count: count - rows.length })),
-        );
+      for (const span of spansOf(filter, cursor, now)) {
+        checkTime();
+        const portion = { filter, span, cursor, count: count - rows.length, checkTime };
+        rows.push(...(await searchSpan(this.#database, portion)));
         if (rows.length >= count) break;
       }
     } catch (error) {

@@ -28,6 +28,8 @@ export interface Portion {
   readonly span: Span;
   readonly cursor: Position | null;
   readonly count: number;
+  /** Throws once the search has taken too long; each statement has a bound of its own. */
+  readonly checkTime: () => void;
 }
 
 interface Statement {
@@ -75,6 +77,7 @@ function merged(parts: readonly string[], count: number): string {
  * halved.
  */
 async function searchPrefix(database: Queryable, portion: Portion): Promise<IssuanceRow[]> {
+  portion.checkTime();
   const few = await gather(database, portion, prefixStatement(portion, GATHER_FIRST), GATHER_FIRST);
   if (few !== null) return few;
   const look = lookStatement(portion);

@@ -56,6 +56,20 @@ test('a prefix finds what begins so and nothing beside it, newest first', async 
   t.deepEqual(await found({ identityPrefix: 'spiffe://prefixes/none' }, given), []);
 });
 
+test('a search that takes too long in all ends, and says what to narrow', async (t) => {
+  let now = Date.now();
+  // Each look at it is four seconds later, as on a database that is busy.
+  const slow = new PostgresIssuanceQuery(database, () => {
+    now += 4000;
+    return now;
+  });
+  const filter = { identityPrefix: 'spiffe://prefixes/', profile: 'none' };
+  await t.throwsAsync(slow.search(filter, { limit: 2, cursor: null }), {
+    code: 'timeout',
+    message: /identityPrefix, profile fit all, and finding them takes too long: give from and to/,
+  });
+});
+
 test('a fingerprint is of the certificate or of its public key', async (t) => {
   const key = randomBytes(32);
   const given = [issuance(), issuance({ publicKeySha256: key }), issuance({ publicKeySha256: key })];
