@@ -59,7 +59,7 @@ class Fault {
  * With `since`, all of this for the entries behind it, on top of the tree that is stored: which must have its root, and
  * with it be consistent with what was kept. A row below it that was changed since shows when all is verified again.
  *
- * Throws `invalid_argument` for a kept checkpoint that is not by `key`.
+ * Throws `invalid_argument` for a kept checkpoint that is not by `key`, `unavailable` where a month was taken out meanwhile.
  */
 export async function verifyLog(options: VerifyOptions): Promise<Verified> {
   const { source, key, since } = options;
@@ -80,6 +80,11 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
     return { head, last: state.last, checkpoints: state.checkpoints, retired, fault: null };
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
+    // Its rows went after it was read which rows may be gone: the next run knows.
+    if ((await readRetired(source)).length > retired.length)
+      throw new CarnetError('unavailable', 'a month was taken out of history meanwhile: verify again', {
+        cause: error,
+      });
     return { head, last: state.last, checkpoints: state.checkpoints, retired, fault: error.text };
   }
 }

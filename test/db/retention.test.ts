@@ -274,6 +274,30 @@ for (const [what, statements, expected] of [
     t.regex((await verify(database)).fault ?? 'all holds', expected);
   });
 
+test('a month that is taken out while the log is verified raises no alarm', async (t) => {
+  const { database, retire, log } = await startArchive(t);
+  const key = await log.key();
+  if (key === null) throw new Error('the log has not begun');
+  const source = new PostgresLogSource(database);
+  const exportEvents = async () => {
+    const before = await source.exportEvents();
+    if (before.length === 0) {
+      await retire();
+      await untilSequenced(log);
+    }
+    return before;
+  };
+  const late = new Proxy(source, {
+    get: (target, name) => {
+      const value = name === 'exportEvents' ? exportEvents : Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const options = { source: late, key: verifierOf(key), kept: [], since: null, onProgress: () => undefined };
+  await t.throwsAsync(verifyLog(options), { code: 'unavailable', message: /verify again/ });
+  t.is((await verifyLog(options)).fault, null);
+});
+
 test('a month whose rows went without an export on record is named', async (t) => {
   const { database } = await startArchive(t);
   await database.query(`ALTER TABLE issuance DETACH PARTITION ${MONTH}`);
