@@ -7,6 +7,8 @@ import { CarnetError } from '../errors.ts';
 import type { TlsParts } from './tls-files.ts';
 import { unacknowledgedBytes } from './unacknowledged.ts';
 
+/** How long a receiver has to refuse us that says nothing after the handshake, not even a session ticket. */
+const SILENCE_MS = 2000;
 /** Between looks at what the other end's kernel has acknowledged. */
 const LOOK_MS = 2;
 
@@ -14,9 +16,10 @@ const LOOK_MS = 2;
  * Sends bytes over TLS to a receiver whose protocol knows no acknowledgement, and resolves when its process has read all
  * of them:
  *
- *  1. All is written, and we wait until the receiver's kernel has acknowledged it. So it came to a connection that was
- *     still open: one that was refused after the handshake (TLS 1.3 tells a client so late) does not get past here.
- *  2. We close, first TLS and then TCP, and wait for the receiver's close in answer. A process that closes, or dies,
+ *  1. We wait until it has taken our certificate, or the lack of one, which TLS 1.3 decides after the client's handshake:
+ *     a session ticket (RFC 8446 §4.6.1) says so. From who sends none, no refusal within 2 s does.
+ *  2. All is written, and we wait until the receiver's kernel has acknowledged it.
+ *  3. We close, first TLS and then TCP, and wait for the receiver's close in answer. A process that closes, or dies,
  *     with something unread resets the connection instead (RFC 1122 §4.2.2.13; Linux does).
  *
  * Rejects when the receiver resets or closes before, and when `signal` aborts; then it may have read any part.
@@ -31,10 +34,12 @@ export async function deliverConfirmed(
   const name = isIP(host) === 0 ? { servername: host } : {};
   const socket = connectTls({ socket: wire, host, ...name, ...tls });
   const fault = faultOf(tcp, socket, signal);
+  const accepted = acceptanceOf(socket);
   try {
     await Promise.race([fault.promise, once(socket, 'secureConnect')]);
     // What it says is not for us; unread, it would turn our close into a reset.
     socket.resume();
+    await Promise.race([fault.promise, accepted]);
     await Promise.race([fault.promise, write(socket, bytes)]);
     await Promise.race([fault.promise, acknowledged(tcp, signal)]);
     fault.mayEnd();
@@ -82,6 +87,14 @@ function faultOf(tcp: Socket, socket: TLSSocket, signal: AbortSignal) {
       mayEnd = true;
     },
   };
+}
+
+/** Of TLS 1.2 the handshake ends with the receiver's word; it takes no longer than that here. */
+async function acceptanceOf(socket: TLSSocket): Promise<void> {
+  const ticket = once(socket, 'session').catch(() => undefined);
+  await once(socket, 'secureConnect').catch(() => undefined);
+  if (socket.getProtocol() === 'TLSv1.3')
+    await Promise.race([ticket, sleep(SILENCE_MS, undefined, { ref: false })]);
 }
 
 function write(socket: TLSSocket, bytes: Buffer): Promise<void> {
