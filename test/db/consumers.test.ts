@@ -208,15 +208,20 @@ test.serial('an agent learns what was issued after its last report', async (t) =
   const late = issued('unreported-1', 'process:late');
   await store.write({ records: [consumer('process:late'), consumer('process:known')], ended: [] });
   await insertIssuances(database, [late, issued('unreported-1', 'process:new')]);
-  t.deepEqual((await store.load()).unreported, [
-    {
-      instance: 'process:late',
-      identity: late.identity,
-      serial: late.serial,
-      authority: 'unreported-1',
-      until: late.notAfter.getTime(),
-    },
-  ]);
+  // What earlier tests issued is among it once it is older than a report takes.
+  const { unreported } = await store.load();
+  t.deepEqual(
+    unreported.filter(({ authority }) => authority === 'unreported-1'),
+    [
+      {
+        instance: 'process:late',
+        identity: late.identity,
+        serial: late.serial,
+        authority: 'unreported-1',
+        until: late.notAfter.getTime(),
+      },
+    ],
+  );
   t.deepEqual((await other.load()).unreported, []);
 });
 

@@ -119,7 +119,7 @@ test.serial(
         'the other refuses it',
         async () => (await fetch(`http://127.0.0.1:${pair.port}`)).status === 503,
       );
-      t.true((await proxiesOf(world)).includes('/pair/server"'), 'the other goes on');
+      await until('the other goes on', async () => (await proxiesOf(world)).includes('/pair/server"'));
     } finally {
       await load.stop();
       await pair.stop();
