@@ -9,6 +9,8 @@ import type { Logger } from '../log.ts';
 
 /** Records go on one connection at a time; the rest serves questions and changes. */
 const CONNECTIONS = 10;
+/** What auditors ask may take long: it has these, and no more. */
+const HISTORY_CONNECTIONS = 4;
 /** The probe has a connection of its own: readiness must not wait for one, nor as long as a statement may take. */
 const PROBE_TIMEOUT_MS = 2_000;
 
@@ -16,6 +18,8 @@ export interface Storage extends AsyncDisposable {
   /** Of the database. */
   readonly url: string;
   readonly database: Database;
+  /** The same, for questions about history. */
+  readonly history: Database;
   /** Whether the database answers. */
   readonly probe: DatabaseProbe;
   /** Whether it records. */
@@ -41,6 +45,8 @@ export async function openStorage({
   const url = config.databaseUrl ?? embedded?.url ?? '';
   const database = new Database({ url, name: 'server', maxConnections: CONNECTIONS, log });
   stack.defer(() => database.close());
+  const history = new Database({ url, name: 'history', maxConnections: HISTORY_CONNECTIONS, log });
+  stack.defer(() => history.close());
 
   const probed = new Database({
     url,
@@ -67,6 +73,7 @@ export async function openStorage({
   return {
     url,
     database,
+    history,
     probe,
     recording,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -14,39 +14,23 @@ import { PostgresAuthorityStore } from '../db/authorities.ts';
 import { PostgresFleetStore } from '../db/consumers.ts';
 import { openDataDir } from '../db/data-dir.ts';
 import { PostgresEntryStore } from '../db/entries.ts';
-import { PostgresExplanationSource } from '../db/explanation-source.ts';
-import { PostgresExportSource } from '../db/export-source.ts';
-import { summarizeFleet } from '../db/fleet-summary.ts';
-import { PostgresForwardStore } from '../db/forward-sinks.ts';
-import { PostgresIssuanceQuery } from '../db/issuance-query.ts';
 import { PostgresJoinTokenStore } from '../db/join-tokens.ts';
-import { PostgresLegalHolds } from '../db/legal-holds.ts';
 import { Listener, type Topic } from '../db/listen.ts';
 import { PostgresLog } from '../db/log.ts';
 import { migrate } from '../db/migrate.ts';
-import { insertEvents, listEvents } from '../db/operator-events.ts';
 import { ensurePartitions } from '../db/partitions.ts';
-import { PostgresReports } from '../db/reports.ts';
-import { PostgresRetiredList } from '../db/retention.ts';
-import { findCrl, listDenials } from '../db/revocations.ts';
-import { listEndedRotations } from '../db/rotations.ts';
+import { listDenials } from '../db/revocations.ts';
 import { freeServerNode, keepServerNode } from '../db/server-nodes.ts';
-import { PostgresSessionStore } from '../db/sessions.ts';
 import { PostgresTokenUses } from '../db/token-uses.ts';
 import { PostgresTokenStore } from '../db/tokens.ts';
 import { passRecordedTransactions } from '../db/transaction-counter.ts';
 import type { Logger } from '../log.ts';
 import { createMetrics } from '../metrics.ts';
-import { liftDenial, revoke } from '../revocation/revoke.ts';
-import { applyPlan, readSituation } from '../rotation/apply.ts';
+import { applyPlan } from '../rotation/apply.ts';
 import { Authorities } from '../rotation/authorities.ts';
-import { requestStep, startOrResume } from '../rotation/operate.ts';
-import { pictureOf } from '../rotation/picture.ts';
-import { importUpstream, requestUpstream } from '../rotation/upstream.ts';
-import { type Address, formatAddress } from '../setting-values.ts';
+import type { Address } from '../setting-values.ts';
 import { quorumOf } from '../witness-settings.ts';
 import { applyOptionsOf } from './apply-options.ts';
-import { confirmByCluster } from './confirm-by-cluster.ts';
 import { prepareFirstStart } from './first-start.ts';
 import { Grants } from './grants.ts';
 import { listenHttp } from './listen-http.ts';
@@ -57,17 +41,18 @@ import { openKeyStore } from './open-key-store.ts';
 import { openStorage } from './open-storage.ts';
 import { refuseDenied } from './refuse-denied.ts';
 import { Reloads } from './reloads.ts';
+import { restStorage } from './rest-storage.ts';
 import { scheduleUpkeep } from './schedule.ts';
 import { observeHealth, readinessOf } from './server-health.ts';
 import { type Agent, type AgentOptions, startAgent } from './start-agent.ts';
 import { type OwnEndpoint, openFederation, startBundleEndpoint } from './start-federation.ts';
 import { startForwarding } from './start-forwarding.ts';
+import { startGrpc } from './start-grpc.ts';
 import { type Https, peersOf, startHttps } from './start-https.ts';
-import { startIstio } from './start-istio.ts';
 import { type KubernetesPart, startKubernetes } from './start-kubernetes.ts';
-import { type Link, startLink } from './start-link.ts';
+import type { Link } from './start-link.ts';
 import { startLog } from './start-log.ts';
-import { type RemoteSds, startSds } from './start-sds.ts';
+import type { RemoteSds } from './start-sds.ts';
 import { startWitnesses } from './start-witnesses.ts';
 import { untilDatabaseAnswers } from './until-database-answers.ts';
 import { openPlatforms } from './workload-platforms.ts';
@@ -127,52 +112,26 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const authorities = new Authorities(store, keys, config.trustDomain);
   const apply = applyOptionsOf(config, store, keys, clock);
 
-  const auditLog = new PostgresLog(database, { witnesses: config.witnesses, quorum: quorumOf(config) });
+  const witnessing = { witnesses: config.witnesses, quorum: quorumOf(config) };
+  const auditLog = new PostgresLog(database, witnessing);
   const federation = openFederation({ config, database, authorities, clock, log, metrics });
   let agent: Agent | null = null;
   let sds: RemoteSds | null = null;
   const deliveries = (): readonly Pick<Agent, 'instances' | 'proxies'>[] => [agent ?? [], sds ?? []].flat();
   let started = false;
   const readiness = (): Readiness => readinessOf(started, { probe, recording, authorities, keys });
-  const issuances = new PostgresIssuanceQuery(database, clock);
   const http = await listenHttp(config, log, {
+    ...restStorage(storage, apply, clock),
     entries,
     tokens,
-    sessions: new PostgresSessionStore(database),
     identityProvider,
     identifyPeer: peersOf({ config, authorities, clock }),
     isFirstUse: (sha256, until) => tokenUses.isFirst(sha256, until),
-    recordEvent: (event) => insertEvents(database, [event]),
     joinTokens,
     agents,
-    issuances,
-    reports: new PostgresReports(database, clock),
-    explanations: new PostgresExplanationSource(database, issuances),
-    operatorEvents: { search: (filter, page) => listEvents(database, page, filter) },
-    auditLog,
-    exports: new PostgresExportSource(database),
-    sinks: new PostgresForwardStore(database),
-    holds: new PostgresLegalHolds(database),
-    retired: new PostgresRetiredList(database),
+    auditLog: new PostgresLog(storage.history, witnessing),
     authorities: store,
-    rotations: {
-      pictures: () => store.transact(async (tx) => pictureOf(clock(), await readSituation(tx))),
-      startOrResume: (request) => startOrResume(apply, request),
-      requestStep: (request) => requestStep(apply, request),
-      ended: () => listEndedRotations(database),
-    },
-    upstream: {
-      request: (actor) => requestUpstream(apply, actor),
-      import: (request) => importUpstream(apply, request),
-    },
-    revocations: {
-      revoke: (request) => revoke(apply, request),
-      lift: (id, actor) => liftDenial(apply, id, actor),
-      denials: () => listDenials(database),
-      crl: (authorityId) => findCrl(database, authorityId),
-    },
     federation: federation.control,
-    fleet: () => summarizeFleet(database),
     proxies: () => deliveries().flatMap(({ proxies }) => proxies.list()),
     bundle: () => (authorities.list().length === 0 ? undefined : authorities.bundle()),
     jwtKeys: () => store.jwtKeys(),
@@ -301,59 +260,28 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   );
   const node = config.nodeName ?? hostname();
   if (config.grpcAddr !== null) {
-    const confirmation = confirmByCluster(config, { log, metrics });
-    if (confirmation !== null) stack.use(confirmation);
-    const startedLink = await startLink(
+    const grpc = await startGrpc(
       {
         config,
         database,
         joinTokens,
         agents,
         attestors,
-        confirm: confirmation?.confirm ?? null,
         authorities,
         recorder,
-        index: () => grants.index,
-        denials: () => grants.denials,
+        grants,
         federated: () => federation.federations.bundles(),
         issue: issueSvid,
         mintJwt,
+        node,
         clock,
         log,
         metrics,
       },
       config.grpcAddr,
     );
-    link = startedLink;
-    stack.defer(() => startedLink.close());
-    const istio = startIstio({
-      config,
-      database,
-      listener: startedLink.listener,
-      grantsOf: (attestation, node) => grants.of(attestation, node),
-      issue: issueSvid,
-      bundle: () => authorities.bundle(),
-      clock,
-      log,
-    });
-    if (istio !== null) stack.use(istio);
-    const startedSds = await startSds({
-      config,
-      database,
-      listener: startedLink.listener,
-      node,
-      issue: issueSvid,
-      grantsOf: (attestation, node) => grants.of(attestation, node),
-      bundle: () => authorities.bundle(),
-      federated: () => federation.federations.bundles(),
-      isSuperseded: (authority) => authorities.isSuperseded(authority),
-      fleet: new PostgresFleetStore(database, node, `grpc ${formatAddress(config.grpcAddr)}`),
-      clock,
-      log,
-      metrics,
-    });
-    sds = startedSds;
-    if (startedSds !== null) stack.defer(() => startedSds.close());
+    stack.use(grpc);
+    ({ link, sds } = grpc);
   }
   if (!config.noAgent) {
     const socket = agentSocketOf(config, dataDir.path);
@@ -382,10 +310,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     database,
     entries,
     authorize: (selectors) => grants.index.authorize(selectors),
-    issue: countedIssue(
-      refuseDenied(issue, () => grants.denials),
-      metrics,
-    ),
+    issue: issueSvid,
     bundle: () => authorities.bundle(),
     clock,
     log,
