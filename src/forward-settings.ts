@@ -83,14 +83,12 @@ function checkTogether(oneName: string, otherName: string, one: unknown, other: 
     throw new CarnetError('config_invalid', `${oneName} and ${otherName} need each other`);
 }
 
+/** The value may hold a password, though none has a use: it is not repeated. */
 function syslogOf(value: string): Address {
   const match = /^tls:\/\/(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?\/?$/.exec(value);
   const [host, port] = [match?.[1] ?? match?.[2], Number(match?.[3] ?? SYSLOG_PORT)];
   if (host === undefined || port === 0 || port > 65_535)
-    throw new CarnetError(
-      'config_invalid',
-      `${JSON.stringify(value)} is no syslog receiver: write tls://HOST or tls://HOST:PORT`,
-    );
+    throw new CarnetError('config_invalid', 'it is no syslog receiver: write tls://HOST or tls://HOST:PORT');
   return { host, port };
 }
 

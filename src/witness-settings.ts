@@ -73,10 +73,7 @@ function witnessesOf(value: string): Witness[] {
 function witnessOf(text: string): Witness {
   const [vkey = '', url = '', ...rest] = text.split(/\s+/);
   if (url === '' || rest.length > 0)
-    throw new CarnetError(
-      'config_invalid',
-      `${JSON.stringify(text.slice(0, 300))} is not a verifier key, a space and a URL`,
-    );
+    throw new CarnetError('config_invalid', 'a witness is a verifier key, a space and a URL');
   const key = parseWitnessKey(vkey);
   return { id: witnessId(key), key, url: prefixOf(url) };
 }
