@@ -8,6 +8,8 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const PRINTABLE = /^\P{Cc}{1,2048}$/u;
 const SERIAL = /^(?:[0-9a-fA-F]{2}:?){0,20}[0-9a-fA-F]{1,2}$/;
 
+const END_OF_9999 = Date.UTC(10_000, 0);
+
 /** RFC 3339, UTC. */
 export const Time = z.iso.datetime().meta({ description: 'RFC 3339, UTC', pattern: undefined });
 
@@ -56,6 +58,8 @@ export const TimeInput = z.iso
   .datetime({ offset: true, error: 'must be an RFC 3339 time, for example 2026-03-01T00:00:00Z' })
   .transform((text) => new Date(text))
   .refine((time) => time.getTime() >= 0, 'must not be before 1970')
+  // By its offset it can be a day later than it says, and no RFC 3339 time any more.
+  .refine((time) => time.getTime() < END_OF_9999, 'must not be after 9999')
   .meta({ examples: ['2026-03-01T00:00:00Z'], pattern: undefined });
 
 /** A duration from outside, in seconds, or its error as validation knows it. */

@@ -101,6 +101,7 @@ for (const [title, path, named] of [
   ['a limit over 1000', '/v1/proxies?limit=1001', /limit: must be .*, not "1001"/],
   ['a limit in another notation', '/v1/tokens?limit=1e2', /limit: must be .*, not "1e2"/],
   ['a time without a zone', '/v1/issuances?from=2026-03-01T00:00:00', /from: must be an RFC 3339 time/],
+  ['a time after 9999', '/v1/issuances?to=9999-12-31T23:59:59-23:59', /to: must not be after 9999/],
   ['a time before 1970', '/v1/issuances?to=0000-01-01T00:00:00Z', /to: must not be before 1970/],
   ['a serial that is not hex', '/v1/issuances/xyz', /serial: must be the hex digits/],
   ['a filter with a NUL', '/v1/issuances?node=%00', /node: must be 1 to 2048 characters/],
