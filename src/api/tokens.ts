@@ -90,7 +90,7 @@ export function tokenRoutes({ tokens, clock, routes, revoked }: TokenRouteDepend
       access: 'admin',
       summary: 'Create a token',
       description:
-        `One of break-glass ends within ${formatDuration(BREAK_GLASS_SECONDS)}. Who is limited to scopes makes no ` +
+        `One of break-glass ends within ${formatDuration(BREAK_GLASS_SECONDS)}, and makes no other. Who is limited to scopes makes no ` +
         'token that may more.',
       body: TokenInput,
       response: CreatedToken,
@@ -101,6 +101,11 @@ export function tokenRoutes({ tokens, clock, routes, revoked }: TokenRouteDepend
           throw new CarnetError(
             'invalid_argument',
             `a token of break-glass needs a ttl of at most ${formatDuration(BREAK_GLASS_SECONDS)}`,
+          );
+        if (role === 'break-glass' && caller.role === 'break-glass')
+          throw new CarnetError(
+            'permission_denied',
+            'break-glass does not make itself last longer: an admin makes another token of it',
           );
         const text = createTokenText(role);
         const expiresAt = ttl === undefined ? null : new Date(clock() + ttl * 1000);

@@ -102,6 +102,16 @@ test('a limited token does what it is limited to, and makes none that may more',
   t.is((await give('d', 'admin', ['entries:read', 'entries:write'])).status, 403);
 });
 
+test('a broken glass breaks no other when its hour is over', async (t) => {
+  const api = await startApi(t);
+  const make = (as: 'admin' | 'break-glass', name: string, role: string) =>
+    call(api, 'POST', '/v1/tokens', { as, body: { name, role, ttl: '1h' } });
+  t.is((await make('break-glass', 'longer', 'break-glass')).status, 403);
+  t.deepEqual(api.tokens.changes, []);
+  t.is((await make('break-glass', 'new-admin', 'admin')).status, 201);
+  t.is((await make('admin', 'another', 'break-glass')).status, 201);
+});
+
 test('no limit is lifted by an entry for an identity that has a role', async (t) => {
   const role = parseSpiffeId('spiffe://carnet.local/people/boss');
   const api = await startApi(t, { roleIdentities: [role] });
