@@ -50,6 +50,21 @@ test('an attestation that comes to its end after a later one takes no place, and
   await agent.close();
 });
 
+for (const [who, method, serial] of [
+  ['its own method', 'x509pop', 'serial'],
+  ['an operator’s token', 'join_token', 'serial'],
+  ['another method, after a ban was lifted', 'oidc', 'NULL'],
+] as const)
+  test(`an attestation by ${who} that is late is told so, and not that it may not`, async (t) => {
+    const node = `late-${method.replace('_', '-')}`;
+    for (let i = 0; i < 2; i++) await join(world, replica, node);
+    await world.database.query(`UPDATE agent SET method = 'x509pop', serial = ${serial} WHERE node = $1`, [
+      node,
+    ]);
+    const [early] = await serialsOf(node);
+    await t.throwsAsync(world.agents.attested(method, found(node), credential(early)), { code: 'conflict' });
+  });
+
 test('a node is attested though the clock of the database was put back', async (t) => {
   await join(world, replica, 'clock');
   const [serial = ''] = await serialsOf('clock');
@@ -69,6 +84,19 @@ test('a certificate of an earlier attestation that was renewed during the later 
   await copyIssuance(first, renewal, 'statement_timestamp()');
   await t.throwsAsync(world.agents.presented('surge', renewal), { code: 'agent_unknown' });
   t.is((await world.agents.list()).find(({ node }) => node === 'surge')?.ban, null);
+});
+
+test('a renewal from before the one before means a copy, and its agent is banned', async (t) => {
+  await join(world, replica, 'renewals');
+  const [first = ''] = await serialsOf('renewals');
+  const serials = [first, ...Array.from({ length: 3 }, () => randomBytes(16).toString('hex'))];
+  for (const [i, serial] of serials.entries()) {
+    if (i > 0) await copyIssuance(first, serial, 'statement_timestamp()');
+    if (i > 0) await world.agents.renewed('renewals', serials[i - 1] ?? '', credential(serial));
+    await world.agents.presented('renewals', serial);
+  }
+  await t.throwsAsync(world.agents.presented('renewals', serials[1] ?? ''), { code: 'agent_copied' });
+  await t.throwsAsync(world.agents.presented('renewals', serials[3] ?? ''), { code: 'agent_banned' });
 });
 
 test('a copy that takes the place of the agent again and again, each time as another run, is noticed', async (t) => {
