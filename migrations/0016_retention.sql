@@ -53,7 +53,10 @@ BEGIN
   END IF;
   FOR hold IN
     SELECT * FROM public.legal_hold
-    WHERE NOT EXISTS (SELECT FROM public.legal_hold_release WHERE hold_id = id)
+    -- A release counts by its event, which is in the log: none goes by without a word.
+    WHERE NOT EXISTS (
+        SELECT FROM public.legal_hold_release JOIN public.operator_event AS event
+          ON event.action = 'hold.release' AND event.subject = hold_id::text WHERE hold_id = legal_hold.id)
       AND coalesce(held_from, '-infinity') < part.ends AND coalesce(held_to, 'infinity') > part.starts ORDER BY id
   LOOP
     held := true;

@@ -168,6 +168,17 @@ for (const [what, hold, keeps] of [
     t.false(await tableExists(database, MONTH));
   });
 
+test('a hold whose release is on no record keeps on', async (t) => {
+  const { database, store } = await startArchive(t);
+  const holds = new PostgresLegalHolds(database);
+  const { id } = await holds.create(
+    { identity: null, isPrefix: false, from: null, to: null, reason: 'case 12' },
+    'operator:eve',
+  );
+  await database.query("INSERT INTO legal_hold_release (hold_id, reason, actor) VALUES ($1, '', '')", [id]);
+  t.regex((await store.obstacle(MONTH)) ?? '', /^legal hold/);
+});
+
 test('holds keep all operator events of their span, and their own events stay in any case', async (t) => {
   const { database, store } = await startArchive(t);
   const holds = new PostgresLegalHolds(database);
