@@ -13,6 +13,8 @@ import { createTokenText, hashToken } from './token-text.ts';
 
 /** Less would be over before it is used. */
 const MIN_TTL_SECONDS = 60;
+/** Of what is made in an emergency, none outlives the next day. */
+const MAX_EMERGENCY_TTL_SECONDS = 86_400;
 /** More than there are. */
 const MAX_SCOPES = 64;
 
@@ -90,7 +92,7 @@ export function tokenRoutes({ tokens, clock, routes, revoked }: TokenRouteDepend
       access: 'admin',
       summary: 'Create a token',
       description:
-        `One of break-glass ends within ${formatDuration(BREAK_GLASS_SECONDS)}, and makes no other. Who is limited to scopes makes no ` +
+        `One of break-glass ends within ${formatDuration(BREAK_GLASS_SECONDS)}, and makes no other; what it makes of other roles ends within a day. Who is limited to scopes makes no ` +
         'token that may more.',
       body: TokenInput,
       response: CreatedToken,
@@ -106,6 +108,11 @@ export function tokenRoutes({ tokens, clock, routes, revoked }: TokenRouteDepend
           throw new CarnetError(
             'permission_denied',
             'break-glass does not make itself last longer: an admin makes another token of it',
+          );
+        if (caller.role === 'break-glass' && !(ttl !== undefined && ttl <= MAX_EMERGENCY_TTL_SECONDS))
+          throw new CarnetError(
+            'invalid_argument',
+            `a token that break-glass makes needs a ttl of at most ${formatDuration(MAX_EMERGENCY_TTL_SECONDS)}`,
           );
         const text = createTokenText(role);
         const expiresAt = ttl === undefined ? null : new Date(clock() + ttl * 1000);

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Role } from '../api/role.ts';
 import type { NewSession, Session, SessionStore, SignIn } from '../api/session.ts';
+import type { OperatorEvent } from '../audit/operator-event.ts';
 import { CarnetError } from '../errors.ts';
 import type { Database, Queryable } from './database.ts';
 import { insertEvents } from './operator-events.ts';
@@ -95,10 +96,7 @@ export class PostgresSessionStore implements SessionStore {
         id,
       ]);
       if (row === undefined) return false;
-      const before = sessionOf(row);
-      await insertEvents(tx, [
-        { actor, action: 'session.end', subject: id, before: { ...before }, after: null, reason: '' },
-      ]);
+      await insertEvents(tx, [endOf(sessionOf(row), actor, '')]);
       return true;
     });
   }
@@ -113,11 +111,19 @@ export async function pruneSessions(database: Queryable): Promise<void> {
 }
 
 async function makeRoom(tx: Queryable, actor: string): Promise<void> {
-  await tx.query(
+  const oldest = await tx.query<SessionRow>(
     `DELETE FROM session WHERE actor = $1 AND id NOT IN (
-       SELECT id FROM session WHERE actor = $1 ORDER BY created_at DESC, id LIMIT $2)`,
+       SELECT id FROM session WHERE actor = $1 ORDER BY created_at DESC, id LIMIT $2) RETURNING ${COLUMNS}`,
     [actor, MAX_PER_ACTOR - 1],
   );
+  await insertEvents(
+    tx,
+    oldest.map((row) => endOf(sessionOf(row), actor, 'made room for a newer one')),
+  );
+}
+
+function endOf(session: Session, actor: string, reason: string): OperatorEvent {
+  return { actor, action: 'session.end', subject: session.id, before: { ...session }, after: null, reason };
 }
 
 function sessionOf(row: SessionRow): Session {

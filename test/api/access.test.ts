@@ -104,11 +104,12 @@ test('a limited token does what it is limited to, and makes none that may more',
 
 test('a broken glass breaks no other when its hour is over', async (t) => {
   const api = await startApi(t);
-  const make = (as: 'admin' | 'break-glass', name: string, role: string) =>
-    call(api, 'POST', '/v1/tokens', { as, body: { name, role, ttl: '1h' } });
+  const make = (as: 'admin' | 'break-glass', name: string, role: string, ttl = '1h') =>
+    call(api, 'POST', '/v1/tokens', { as, body: { name, role, ttl } });
   t.is((await make('break-glass', 'longer', 'break-glass')).status, 403);
   t.deepEqual(api.tokens.changes, []);
   t.is((await make('break-glass', 'new-admin', 'admin')).status, 201);
+  t.is((await make('break-glass', 'for-long', 'admin', '25h')).status, 400);
   t.is((await make('admin', 'another', 'break-glass')).status, 201);
 });
 

@@ -93,6 +93,12 @@ test.serial('of one who opens many, the oldest give way', async (t) => {
     left,
     Array.from({ length: 20 }, (_, i) => i + 5),
   );
+  const { items } = await listEvents(
+    database,
+    { limit: 100, cursor: null },
+    { actor, action: 'session.end' },
+  );
+  t.is(items.length, 5);
 });
 
 test.serial('sessions that ended are forgotten, those that go on are not', async (t) => {
