@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import type { Issuance } from '../src/audit/issuance.ts';
 import { type SequenceOptions, sequence } from '../src/audit/sequence.ts';
 import { SEQUENCER_PAUSE_MS, Sequencer } from '../src/audit/sequencer.ts';
 import { parseKeyEncryptionKey } from '../src/ca/key-encryption-key.ts';
@@ -17,6 +16,7 @@ import { createWebhook } from '../src/forward/webhook.ts';
 import { startCpuMeter } from './support/cpu.ts';
 import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
 import { type Receivers, startReceivers } from './support/forward-receivers.ts';
+import { benchIssuance } from './support/recorded-log.ts';
 import { formatTable, machine, median, percentile } from './support/table.ts';
 
 const BATCH = 50;
@@ -130,7 +130,7 @@ async function measureRecording(
   for (let batch = 0; batch * BATCH < rate * seconds; batch++) {
     await sleep(Math.max(0, start + (batch * BATCH * 1000) / rate - performance.now()));
     const begun = performance.now();
-    await insertIssuances(bench.database, Array.from({ length: BATCH }, issuanceOf));
+    await insertIssuances(bench.database, Array.from({ length: BATCH }, benchIssuance));
     commits.push(performance.now() - begun);
     committedAt.push(performance.now());
   }
@@ -180,26 +180,5 @@ function optionsOf({ database }: BenchDatabase): SequenceOptions {
 
 async function record({ database }: BenchDatabase, count: number): Promise<void> {
   for (let done = 0; done < count; done += 500)
-    await insertIssuances(database, Array.from({ length: Math.min(500, count - done) }, issuanceOf));
-}
-
-function issuanceOf(): Issuance {
-  return {
-    serial: randomBytes(16).toString('hex'),
-    profile: 'x509-svid',
-    identity: 'spiffe://bench.local/ns/default/web',
-    dnsNames: ['web.internal'],
-    notBefore: new Date(1_772_323_200_000),
-    notAfter: new Date(1_772_326_800_000),
-    authority: 'issuing-0a1b2c3d',
-    publicKeySha256: randomBytes(32),
-    certificateSha256: randomBytes(32),
-    certificate: randomBytes(600),
-    node: 'node-1',
-    instance: `container:${randomBytes(32).toString('hex')}`,
-    evidence: { uid: 1000, gid: 1000, pid: 1, path: '/usr/local/bin/service' },
-    entryId: 'web',
-    entryVersion: 1,
-    requester: 'agent:node-1',
-  };
+    await insertIssuances(database, Array.from({ length: Math.min(500, count - done) }, benchIssuance));
 }

@@ -1,8 +1,6 @@
-import { hostname } from 'node:os';
 import { schedule } from 'node-cron';
-import { ServerIdentity } from '../agent/server/server-identity.ts';
+import type { ServerIdentity } from '../agent/server/server-identity.ts';
 import type { FederationControl } from '../api/federation.ts';
-import { SERVER } from '../ca/profile.ts';
 import type { Clock } from '../clock.ts';
 import type { ServerConfig } from '../config.ts';
 import { noteBundleServed } from '../db/bundle-served.ts';
@@ -19,7 +17,8 @@ import type { Metrics } from '../metrics.ts';
 import type { Authorities } from '../rotation/authorities.ts';
 import { formatAddress } from '../setting-values.ts';
 import { encodePem } from '../x509/pem.ts';
-import { issueUnder, type LinkOptions, rootOf } from './start-link.ts';
+import { createOwnIdentity, encodedOnce } from './own-identity.ts';
+import type { LinkOptions } from './start-link.ts';
 
 export interface FederationOptions {
   readonly config: ServerConfig;
@@ -116,14 +115,20 @@ export async function startBundleEndpoint(options: EndpointOptions): Promise<Own
   const { federationAddr: address, federationRefreshHint: refreshHintSeconds } = config;
   if (address === null) return null;
   await using stack = new AsyncDisposableStack();
-  const own = config.federationProfile === 'https_spiffe' ? await ownIdentity(options) : null;
+  const own =
+    config.federationProfile === 'https_spiffe'
+      ? await createOwnIdentity(options, {
+          dnsNames: [],
+          onFailed: "the bundle endpoint's certificate could not be renewed; the old one serves",
+        })
+      : null;
   if (own !== null) stack.defer(() => own.close());
   let notedAt = Number.NEGATIVE_INFINITY;
   const endpoint = await serveBundle({
     address,
     bundle: () => (authorities.list().length === 0 ? undefined : authorities.bundle()),
     refreshHintSeconds,
-    identity: own === null ? identityOfOperator(config, clock) : inPem(own),
+    identity: own === null ? identityOfOperator(config, clock) : encodedOnce(own, pemOf),
     onServed: () => {
       const now = performance.now();
       if (now - notedAt < NOTE_MS) return;
@@ -150,38 +155,6 @@ export async function startBundleEndpoint(options: EndpointOptions): Promise<Own
     url: endpoint.url,
     authoritiesChanged: () => own?.authoritiesChanged(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
-}
-
-/** `spiffe://<trust domain>/carnet/server`, as other nodes' agents know servers too. */
-function ownIdentity(options: EndpointOptions): Promise<ServerIdentity> {
-  const { config, authorities, clock, log } = options;
-  return ServerIdentity.create({
-    trustDomain: config.trustDomain,
-    host: hostname(),
-    dnsNames: [],
-    issue: issueUnder(SERVER, config.leafTtl, options),
-    roots: () => authorities.bundle().x509Authorities,
-    rootOf: (authority) => rootOf(authorities, authority),
-    isSuperseded: (authority) => authorities.isSuperseded(authority),
-    clock,
-    random: Math.random,
-    onChange: () => undefined,
-    onFailed: (err) =>
-      log.warn({ err }, "the bundle endpoint's certificate could not be renewed; the old one serves"),
-  });
-}
-
-/** Encoded once for as long as it is the same. */
-function inPem(own: ServerIdentity): () => EndpointIdentity {
-  let from = own.current;
-  let identity = pemOf(from);
-  return () => {
-    if (own.current !== from) {
-      from = own.current;
-      identity = pemOf(from);
-    }
-    return identity;
   };
 }
 

@@ -1,14 +1,13 @@
-import { hostname } from 'node:os';
 import { TLSSocket } from 'node:tls';
 import { type Peer, PeerCheck, readPeer } from '../agent/server/peer.ts';
-import { ServerIdentity } from '../agent/server/server-identity.ts';
+import type { ServerIdentity } from '../agent/server/server-identity.ts';
 import type { IdentifyPeer } from '../api/callers.ts';
 import { serveHttp, type TlsIdentity } from '../api/http-server.ts';
-import { SERVER } from '../ca/profile.ts';
 import { CarnetError } from '../errors.ts';
 import { formatAddress } from '../setting-values.ts';
 import { encodePem } from '../x509/pem.ts';
-import { issueUnder, type LinkOptions, rootOf, trustedOf } from './start-link.ts';
+import { createOwnIdentity, encodedOnce } from './own-identity.ts';
+import { type LinkOptions, trustedOf } from './start-link.ts';
 
 type HttpsOptions = Pick<
   LinkOptions,
@@ -32,26 +31,16 @@ export async function startHttps(
   options: HttpsOptions,
   app: Parameters<typeof serveHttp>[0],
 ): Promise<Https | null> {
-  const { config, authorities, clock, log } = options;
+  const { config, log } = options;
   const { httpsAddr: address } = config;
   if (address === null) return null;
   await using stack = new AsyncDisposableStack();
-  const identity = await ServerIdentity.create({
-    trustDomain: config.trustDomain,
-    host: hostname(),
+  const identity = await createOwnIdentity(options, {
     dnsNames: config.httpsDnsName,
-    issue: issueUnder(SERVER, config.leafTtl, options),
-    roots: () => authorities.bundle().x509Authorities,
-    rootOf: (authority) => rootOf(authorities, authority),
-    isSuperseded: (authority) => authorities.isSuperseded(authority),
-    clock,
-    random: Math.random,
-    onChange: () => undefined,
-    onFailed: (err) =>
-      log.warn({ err }, 'the certificate of --https-addr could not be renewed; the old one serves'),
+    onFailed: 'the certificate of --https-addr could not be renewed; the old one serves',
   });
   stack.defer(() => identity.close());
-  const server = await serveHttp(app, address, log, inPem(identity)).catch((cause: unknown) => {
+  const server = await serveHttp(app, address, log, encodedOnce(identity, pemOf)).catch((cause: unknown) => {
     const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
     throw new CarnetError(
       'config_invalid',
@@ -92,19 +81,6 @@ export function peersOf({
     const { spiffeId, notAfter } = caller;
     const role = config.identityRole.find((one) => one.spiffeId === spiffeId)?.role ?? null;
     return { spiffeId, role, notAfter };
-  };
-}
-
-/** Encoded once for as long as it is the same. */
-function inPem(own: ServerIdentity): () => TlsIdentity {
-  let from = own.current;
-  let identity = pemOf(from);
-  return () => {
-    if (own.current !== from) {
-      from = own.current;
-      identity = pemOf(from);
-    }
-    return identity;
   };
 }
 

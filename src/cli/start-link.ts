@@ -8,19 +8,17 @@ import { type ConfirmWorkload, IssueService } from '../agent/server/issue-servic
 import { createJoinTokenAttestor } from '../agent/server/join-token.ts';
 import type { JoinTokenStore } from '../agent/server/join-token-store.ts';
 import { addLinkService } from '../agent/server/link-service.ts';
-import { type Listener, type ListenerIdentity, startListener } from '../agent/server/listener.ts';
+import { type Listener, startListener } from '../agent/server/listener.ts';
 import type { NodeAttestor } from '../agent/server/node-attestor.ts';
 import { type LinkState, NodeStates } from '../agent/server/node-state.ts';
 import { PeerCheck } from '../agent/server/peer.ts';
 import { LinkRefusals } from '../agent/server/refusals.ts';
-import { ServerIdentity } from '../agent/server/server-identity.ts';
 import { SessionService } from '../agent/server/session-service.ts';
 import { Sessions } from '../agent/server/sessions.ts';
 import type { Recorder } from '../audit/issuance.ts';
-import { createIssue } from '../ca/issue.ts';
 import type { Issue } from '../ca/issue-request.ts';
 import type { MintJwt } from '../ca/jwt-request.ts';
-import { AGENT, type LeafProfile, SERVER } from '../ca/profile.ts';
+import { AGENT } from '../ca/profile.ts';
 import type { Clock } from '../clock.ts';
 import type { ServerConfig } from '../config.ts';
 import { PostgresAuthorityStore } from '../db/authorities.ts';
@@ -37,8 +35,7 @@ import type { Denial } from '../revocation/denial.ts';
 import type { Authorities } from '../rotation/authorities.ts';
 import { LaterBundles } from '../rotation/later-bundles.ts';
 import type { Address } from '../setting-values.ts';
-import { countedIssue } from './measure.ts';
-import { refuseDenied } from './refuse-denied.ts';
+import { createOwnIdentity, issueUnder } from './own-identity.ts';
 
 export interface LinkOptions {
   readonly config: ServerConfig;
@@ -87,7 +84,11 @@ export async function startLink(options: LinkOptions, address: Address): Promise
   };
   await readAgents();
   let listener: Listener | null = null;
-  const identity = await createIdentity(options, (changed) => listener?.setIdentity(changed));
+  const identity = await createOwnIdentity(options, {
+    dnsNames: options.config.grpcDnsName,
+    onChange: (changed) => listener?.setIdentity(changed),
+    onFailed: "the server's own certificate could not be renewed; the old one serves",
+  });
   stack.defer(() => identity.close());
   let trusted = trustedOf(authorities);
   let check = new PeerCheck(authorities.bundle(), authorities.list(), clock);
@@ -211,27 +212,6 @@ function laterBundles({ database, authorities, clock, log }: LinkOptions) {
   };
 }
 
-function createIdentity(
-  options: LinkOptions,
-  onChange: (identity: ListenerIdentity) => void,
-): Promise<ServerIdentity> {
-  const { config, authorities, clock, log } = options;
-  return ServerIdentity.create({
-    trustDomain: config.trustDomain,
-    host: hostname(),
-    dnsNames: config.grpcDnsName,
-    issue: issueUnder(SERVER, config.leafTtl, options),
-    roots: () => authorities.bundle().x509Authorities,
-    rootOf: (authority) => rootOf(authorities, authority),
-    isSuperseded: (authority) => authorities.isSuperseded(authority),
-    clock,
-    random: Math.random,
-    onChange,
-    onFailed: (err) =>
-      log.warn({ err }, "the server's own certificate could not be renewed; the old one serves"),
-  });
-}
-
 function stateOf({ authorities, index, denials, federated }: LinkOptions): LinkState {
   // A successor that has not signed yet is under another root than the signer, and no certificate's issuer.
   const issuing = authorities
@@ -259,30 +239,4 @@ export function trustedOf(authorities: Authorities): string {
 /** What an agent that is away for longer must do is to be attested anew. */
 function agentTtl({ agentTtl, issuingCaTtl }: ServerConfig): number {
   return agentTtl ?? Math.min(DEFAULT_AGENT_TTL_SECONDS, issuingCaTtl);
-}
-
-/** What issues leaves of one of our own parts. */
-export function issueUnder(
-  profile: LeafProfile,
-  defaultTtlSeconds: number,
-  options: Pick<LinkOptions, 'authorities' | 'recorder' | 'clock' | 'config' | 'denials' | 'metrics'>,
-): Issue {
-  const { authorities, recorder, clock, config, denials, metrics } = options;
-  const issue = createIssue({
-    profile,
-    activeAuthority: () => authorities.active(),
-    recorder,
-    clock,
-    defaultTtlSeconds,
-    backdateSeconds: config.notBeforeBackdate,
-    publicUrl: config.publicUrl,
-  });
-  return countedIssue(refuseDenied(issue, denials), metrics, profile);
-}
-
-/** The root under which an issuing CA signs, DER; undefined for a CA that is not known. */
-export function rootOf(authorities: Authorities, issuing: string): Uint8Array | undefined {
-  const all = authorities.list();
-  const parentId = all.find(({ id }) => id === issuing)?.parentId;
-  return all.find(({ id }) => id === parentId)?.certificate;
 }
