@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { get } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
@@ -13,6 +14,7 @@ import { KEY_ALGORITHMS } from '../../src/ca/signer.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import type { KeyKind } from '../../src/x509/public-key.ts';
 import { SERIAL_BYTES } from '../../src/x509/serial.ts';
+import { until } from '../support/until.ts';
 import { venvProgram } from '../support/venv.ts';
 import { keyIdentifierOf } from '../x509/certificates.ts';
 import { generateKeys, type KeyPair, spkiOf } from '../x509/keys.ts';
@@ -119,10 +121,25 @@ async function startEnvoy(config: string): Promise<ChildProcess> {
 
 /** Asks the calling end, which asks the called end over mutual TLS; 503 if that fails. */
 async function call(directory: string, name: string): Promise<number | undefined> {
-  const request = get({ socketPath: join(directory, `${name}.client`), path: '/', agent: false });
+  const socketPath = join(directory, `${name}.client`);
+  // Its workers listen a little later than it says that they start.
+  await until(`${name} listens`, () => accepts(socketPath));
+  const request = get({ socketPath, path: '/', agent: false });
   const [response] = await once(request, 'response');
   response.resume();
   return response.statusCode;
+}
+
+async function accepts(path: string): Promise<boolean> {
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
 }
 
 function envoyConfig(directory: string, pairs: readonly Pair[]): object {
