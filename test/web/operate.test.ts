@@ -25,7 +25,10 @@ test.serial('an event says what was before and after, and leads to what it is ab
   await page.goto('/ui/events');
   await signIn(page, tokenOf(ui, 'auditor'));
   await page.getByText('Filters').click();
+  const refreshed = page.waitForResponse((response) => response.url().includes('/v1/operator-events'));
   await page.getByLabel('Action').fill('entry.');
+  // A refresh takes nothing away of what is being typed.
+  await refreshed;
   await page.getByLabel('Subject').fill('till');
   await page.getByRole('button', { name: 'Apply' }).click();
   await page.waitForFunction(() => document.querySelectorAll('.event').length === 2);

@@ -28,6 +28,7 @@ export function EventFilters({ query }: { query: URLSearchParams }): VNode {
   };
   const without = (filter: EventFilter): Record<string, string> =>
     Object.fromEntries([...query].filter(([name]) => name !== filter && name !== 'cursor'));
+  // Values are what the form begins with: a refresh must not take away what is being typed.
   return html`
     <details class="filters" open=${given.length > 0}>
       <summary>Filters, times are UTC</summary>
@@ -35,7 +36,7 @@ export function EventFilters({ query }: { query: URLSearchParams }): VNode {
         ${(Object.entries(EVENT_FILTERS) as [EventFilter, string][]).map(
           ([filter, label]) => html`
             <label><span>${label}</span>
-              <input name=${filter} type=${filter === 'from' || filter === 'to' ? 'datetime-local' : 'text'} value=${query.get(filter) ?? ''}
+              <input name=${filter} type=${filter === 'from' || filter === 'to' ? 'datetime-local' : 'text'} defaultValue=${query.get(filter) ?? ''}
                 placeholder=${HINTS[filter] ?? ''} autocomplete="off" spellcheck="false" maxlength="2048" /></label>
           `,
         )}

@@ -69,6 +69,13 @@ export function IssuanceFilters({ query }: { query: URLSearchParams }): VNode {
   `;
 }
 
+const REVOKED = [
+  ['', 'either'],
+  ['true', 'only revoked'],
+  ['false', 'not revoked'],
+] as const;
+
+/** Values are what the form begins with: a refresh must not take away what is being typed. */
 function FilterForm({ query, count }: { query: URLSearchParams; count: number }): VNode {
   const submit = (event: SubmitEvent): void => {
     event.preventDefault();
@@ -80,16 +87,19 @@ function FilterForm({ query, count }: { query: URLSearchParams; count: number })
   };
   const field = (filter: Filter, type: string): VNode => html`
     <label><span>${FILTERS[filter]}${type === 'datetime-local' ? ', UTC' : ''}</span>
-      <input name=${filter} type=${type} value=${query.get(filter) ?? ''} autocomplete="off" spellcheck="false" /></label>
+      <input name=${filter} type=${type} defaultValue=${query.get(filter) ?? ''} autocomplete="off" spellcheck="false" /></label>
   `;
   return html`
     <details class="filters">
       <summary>Filters${count > 0 ? ` (${count})` : ''}</summary>
-      <form onSubmit=${submit}>
+      <form key=${String(query)} onSubmit=${submit}>
         ${TEXTS.map((filter) => field(filter, 'text'))}
         <label><span>Revoked</span>
-          <select name="revoked" value=${query.get('revoked') ?? ''}>
-            <option value="">either</option><option value="true">only revoked</option><option value="false">not revoked</option>
+          <select name="revoked">
+            ${REVOKED.map(
+              ([value, label]) =>
+                html`<option value=${value} selected=${value === (query.get('revoked') ?? '')}>${label}</option>`,
+            )}
           </select></label>
         ${TIMES.map((filter) => field(filter, 'datetime-local'))}
         <button type="submit" class="main">Apply</button>
