@@ -49,6 +49,8 @@ export async function openPage(
   options: BrowserContextOptions = {},
 ): Promise<WatchedPage> {
   const context = await browser.newContext({
+    // What fades in has too little contrast until it is there.
+    reducedMotion: 'reduce',
     baseURL: url,
     viewport: { width: 1280, height: 900 },
     ...options,
