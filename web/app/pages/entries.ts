@@ -4,10 +4,10 @@ import { html } from '../html.ts';
 import { urlOf } from '../location.ts';
 import { Identity } from '../parts/identity.ts';
 import { Empty, Trouble } from '../parts/notice.ts';
+import { SearchBox } from '../parts/search-box.ts';
 import { type Column, Table } from '../parts/table.ts';
 import { type Live, useLive } from '../rest/live.ts';
 import type { PageProps } from '../routes.ts';
-import { FleetSearch } from './fleet-search.ts';
 
 interface EntryPage {
   readonly items: readonly EntryBody[];
@@ -64,7 +64,7 @@ export function EntriesPage({ query }: PageProps): VNode {
   const next = live.data?.next_cursor;
   return html`
     <h1 tabindex="-1">Registration entries</h1>
-    <${FleetSearch} path="/entries" query=${query} label="Search entries" placeholder="ID, SPIFFE ID or selector" />
+    <${SearchBox} name="search" path="/entries" query=${query} label="Search entries" placeholder="ID, SPIFFE ID or selector" />
     <${Trouble} of=${live} />
     <${Rows} live=${live} isFiltered=${search !== undefined} />
     <nav class="pager" aria-label="Pages of the list">

@@ -4,13 +4,13 @@ import type { ProxyBody, ProxyPageBody } from '../../../src/api/proxies.ts';
 import { html } from '../html.ts';
 import { urlOf } from '../location.ts';
 import { Empty, Trouble } from '../parts/notice.ts';
+import { SearchBox } from '../parts/search-box.ts';
 import { type Column, Table } from '../parts/table.ts';
 import { Time } from '../parts/time.ts';
 import { type Live, useLive } from '../rest/live.ts';
 import type { PageProps } from '../routes.ts';
 import { ProxyIdentities, ProxySecrets } from './fleet-proxy.ts';
 import { FleetRotations } from './fleet-rotations.ts';
-import { FleetSearch } from './fleet-search.ts';
 import { FleetTabs } from './fleet-tabs.ts';
 
 type State = ProxyBody['state'];
@@ -60,7 +60,7 @@ export function FleetPage({ query }: PageProps): VNode {
     <${Trouble} of=${fleet} />
     ${fleet.data !== undefined && html`<${WholeFleet} of=${fleet.data} />`}
     <h2>Connected to this server</h2>
-    <${FleetSearch} path="/fleet" query=${query} label="Search proxies" placeholder="Name, instance or identity" />
+    <${SearchBox} name="search" path="/fleet" query=${query} label="Search proxies" placeholder="Name, instance or identity" />
     <${Trouble} of=${live} />
     ${live.data !== undefined && html`<${Tallies} counts=${live.data.counts} query=${query} />`}
     <${Rows} live=${live} isFiltered=${search !== undefined || state !== undefined} />

@@ -1,11 +1,9 @@
 import type { VNode } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
 import { html } from '../html.ts';
 import { go, urlOf } from '../location.ts';
+import { SearchBox } from '../parts/search-box.ts';
 import { FILTERS, type Filter, meaningOf } from './issuance-search.ts';
 
-/** Between two keys of somebody who types. */
-const TYPING_MS = 250;
 /** What the filters' form asks for; the rest is found by the search box or by links. */
 const TEXTS: readonly Filter[] = [
   'identity',
@@ -20,41 +18,10 @@ const TIMES: readonly Filter[] = ['from', 'to', 'valid_at'];
 
 /** The search box and the filters. What they say is the page's URL, which so can be shared. */
 export function IssuanceFilters({ query }: { query: URLSearchParams }): VNode {
-  const inUrl = query.get('q') ?? '';
-  const [typed, setTyped] = useState(inUrl);
   const given = (Object.keys(FILTERS) as Filter[]).filter((filter) => query.get(filter));
-  const latest = useRef(inUrl);
-
-  // Back and forward change the URL under the box.
-  useEffect(() => {
-    if (inUrl !== latest.current) setTyped(inUrl);
-    latest.current = inUrl;
-  }, [inUrl]);
-  useEffect(() => {
-    if (typed === latest.current) return;
-    const timer = setTimeout(() => search(typed), TYPING_MS);
-    return () => clearTimeout(timer);
-  }, [typed]);
-
-  const search = (text: string): void => {
-    // The first letter leaves a step back to the list as it was; the next ones go over it.
-    const replace = latest.current !== '';
-    latest.current = text;
-    go(urlOf('/issuances', { ...without(query, 'cursor'), q: text }), { replace });
-  };
-  const submit = (event: SubmitEvent): void => {
-    event.preventDefault();
-    search(typed);
-  };
   return html`
-    <form class="search" role="search" onSubmit=${submit}>
-      <label for="q" class="unseen">Search issuances</label>
-      <input id="q" type="search" value=${typed} autocomplete="off" spellcheck="false" aria-describedby="q-meaning"
-        placeholder="Identity, serial, fingerprint or instance" maxlength="2048"
-        onInput=${(event: Event) => setTyped((event.currentTarget as HTMLInputElement).value)} />
-      <kbd aria-hidden="true">/</kbd>
-      <span id="q-meaning" class="quiet">${meaningText(typed)}</span>
-    </form>
+    <${SearchBox} path="/issuances" query=${query} name="q" label="Search issuances"
+      placeholder="Identity, serial, fingerprint or instance" meaningOf=${meaningText} />
     <${FilterForm} query=${query} count=${given.length} />
     ${
       given.length > 0 &&

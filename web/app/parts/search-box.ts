@@ -6,17 +6,21 @@ import { go, urlOf } from '../location.ts';
 /** Between two keys of somebody who types. */
 const TYPING_MS = 250;
 
-interface SearchProps {
+interface SearchBoxProps {
   /** Of the page, below the UI's own. */
   readonly path: string;
   readonly query: URLSearchParams;
+  /** Of the page's URL, where the text is. */
+  readonly name: string;
   readonly label: string;
   readonly placeholder: string;
+  /** Says as what the text is taken. */
+  readonly meaningOf?: (typed: string) => string;
 }
 
-/** A search box whose text is `search` of the page's URL; what is typed begins at the first page again. */
-export function FleetSearch({ path, query, label, placeholder }: SearchProps): VNode {
-  const inUrl = query.get('search') ?? '';
+/** A search box whose text is in the page's URL; what is typed begins at the first page again. */
+export function SearchBox({ path, query, name, label, placeholder, meaningOf }: SearchBoxProps): VNode {
+  const inUrl = query.get(name) ?? '';
   const [typed, setTyped] = useState(inUrl);
   const latest = useRef(inUrl);
   const search = (text: string): void => {
@@ -24,7 +28,7 @@ export function FleetSearch({ path, query, label, placeholder }: SearchProps): V
     const replace = latest.current !== '';
     latest.current = text;
     const { cursor: _cursor, ...rest } = Object.fromEntries(query);
-    go(urlOf(path, { ...rest, search: text.trim() }), { replace });
+    go(urlOf(path, { ...rest, [name]: text.trim() }), { replace });
   };
   // Back and forward change the URL under the box.
   useEffect(() => {
@@ -42,10 +46,12 @@ export function FleetSearch({ path, query, label, placeholder }: SearchProps): V
   };
   return html`
     <form class="search" role="search" onSubmit=${submit}>
-      <label for="search" class="unseen">${label}</label>
-      <input id="search" type="search" value=${typed} autocomplete="off" spellcheck="false" maxlength="2048" placeholder=${placeholder}
+      <label for=${name} class="unseen">${label}</label>
+      <input id=${name} type="search" value=${typed} autocomplete="off" spellcheck="false" maxlength="2048"
+        placeholder=${placeholder} aria-describedby=${meaningOf && `${name}-meaning`}
         onInput=${(event: Event) => setTyped((event.currentTarget as HTMLInputElement).value)} />
       <kbd aria-hidden="true">/</kbd>
+      ${meaningOf && html`<span id="${name}-meaning" class="quiet">${meaningOf(typed)}</span>`}
     </form>
   `;
 }
