@@ -155,8 +155,8 @@ class Connection implements Queryable {
   }
 
   async query<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    const result = await this.#answer(this.#client.query<Row, unknown[]>(text, [...values]));
-    return result.rows;
+    const { rows } = await this.#answer(this.#ask<Row>(text, values));
+    return rows;
   }
 
   async copyIn(statement: string, message: Buffer): Promise<void> {
@@ -169,8 +169,17 @@ class Connection implements Queryable {
 
   /** PostgreSQL answers COMMIT in a failed transaction with a rollback, and no error. */
   async commit(): Promise<void> {
-    const { command } = await this.#answer(this.#client.query('COMMIT'));
+    const { command } = await this.#answer(this.#ask('COMMIT', []));
     if (command !== 'COMMIT') throw new Error('a transaction went on after one of its statements had failed');
+  }
+
+  /** By a promise of our own: of the driver's, each keeps the rows of the next from the young generation's collection. */
+  #ask<Row extends object>(text: string, values: readonly unknown[]): Promise<pg.QueryResult<Row>> {
+    return new Promise((resolve, reject) => {
+      this.#client.query<Row, unknown[]>(text, [...values], (error: Error | null | undefined, result) =>
+        error ? reject(error) : resolve(result),
+      );
+    });
   }
 
   /** The server's own timeout doesn't help with a server that is stopped, or that no packet reaches. */
