@@ -20,7 +20,7 @@ export const PAGE_QUERY = {
     }),
   cursor: z
     .string()
-    .regex(/^[\x21-\x7e]{1,512}$/, 'must be the next_cursor of an earlier answer')
+    .regex(/^[\x21-\x7e]{1,4096}$/, 'must be the next_cursor of an earlier answer')
     .optional()
     .transform((text) => text ?? null)
     .meta({ description: 'The `next_cursor` of the page before' }),
@@ -61,7 +61,8 @@ function encodeCursor(key: string): string {
   return Buffer.from(key, 'utf8').toString('base64url');
 }
 
-function parseCursor(cursor: string): string {
+/** The key of the last item of the page before. Throws `cursor_invalid`. */
+export function parseCursor(cursor: string): string {
   const key = Buffer.from(cursor, 'base64url').toString('utf8');
   if (encodeCursor(key) !== cursor)
     throw new CarnetError(

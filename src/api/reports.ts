@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   type Expiries,
+  type GrantedIdentity,
   MAX_REPORT_DAYS,
   MAX_REPORT_ROWS,
   REPORT_KEYS,
@@ -11,6 +12,7 @@ import {
 import type { Clock } from '../clock.ts';
 import { CarnetError } from '../errors.ts';
 import { TextInput, Time, TimeInput, timeText } from './fields.ts';
+import { cutPage, PAGE_QUERY, pageSchema, parseCursor } from './page.ts';
 import { defineRoute, type Route } from './route.ts';
 
 const HOUR = 3_600_000;
@@ -72,6 +74,16 @@ const ExpiriesBody = z
   })
   .meta({ id: 'Expiries' });
 
+const GrantedBody = z
+  .strictObject({
+    identity: z.string(),
+    issued: z.int(),
+    first_at: Time,
+    last_at: Time,
+  })
+  .meta({ id: 'GrantedIdentity' });
+
+export type GrantedBody = z.output<typeof GrantedBody>;
 export type ReportBody = z.output<typeof ReportBody>;
 export type ExpiriesBody = z.output<typeof ExpiriesBody>;
 
@@ -90,6 +102,23 @@ export function reportRoutes(reports: Reports, clock: Clock): Route[] {
       handle: async ({ query }) => {
         const request = requestOf(query, clock());
         return reportBody(request, await reports.report(request));
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/reports/granted',
+      name: 'reportGranted',
+      access: 'reader',
+      summary: 'Every identity that a registration entry ever granted',
+      description:
+        'Also of an entry that is gone. By identity, however many, each with how often, and the first and the last time; what came into the log in the last seconds is not counted yet.',
+      query: z.strictObject({ entry: TextInput, ...PAGE_QUERY }),
+      response: pageSchema('GrantedIdentityPage', GrantedBody),
+      handle: async ({ query: { entry, ...page } }) => {
+        const after = page.cursor === null ? null : parseCursor(page.cursor);
+        const rest = await reports.granted(entry, after, page.limit + 1);
+        const { items, nextCursor } = cutPage(rest, ({ identity }) => identity, page);
+        return { items: items.map(grantedBody), next_cursor: nextCursor };
       },
     }),
     defineRoute({
@@ -144,6 +173,10 @@ function reportBody({ by, from, to }: ReportRequest, report: Report): z.input<ty
     count: report.count,
     log_size: report.logSize,
   };
+}
+
+function grantedBody({ identity, issued, firstAt, lastAt }: GrantedIdentity): z.input<typeof GrantedBody> {
+  return { identity, issued, first_at: timeText(firstAt), last_at: timeText(lastAt) };
 }
 
 function expiriesBody({ hours, later }: Expiries): z.input<typeof ExpiriesBody> {

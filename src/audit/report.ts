@@ -38,6 +38,14 @@ export interface Report {
   readonly logSize: number;
 }
 
+/** An identity, and how often a registration entry granted it between two times. */
+export interface GrantedIdentity {
+  readonly identity: string;
+  readonly issued: number;
+  readonly firstAt: Date;
+  readonly lastAt: Date;
+}
+
 /** Leaves that are valid now and not revoked, by when they end. */
 export interface Expiries {
   /** By hour, the next ones first; hours in which none ends are left out. */
@@ -49,6 +57,8 @@ export interface Expiries {
 export interface Reports {
   /** Throws `invalid_argument` for a span that is too long, or that does not begin and end as it must. */
   report(request: ReportRequest): Promise<Report>;
+  /** The identities that a registration entry ever granted, in the order of their bytes: the first `limit` after one. */
+  granted(entry: string, after: string | null, limit: number): Promise<GrantedIdentity[]>;
   /** Of this hour and the `hours - 1` that follow. Certificates of CAs and tokens are not among them. */
   expiries(hours: number): Promise<Expiries>;
 }

@@ -20,7 +20,7 @@ const EXAMPLES = `
 Examples
   how much was issued on each day of March?
   $ carnet audit report --by day --from 2026-03-01 --to 2026-04-01
-  every identity that a rule ever granted, with the first and the last time:
+  what did a rule grant most, and when for the first and the last time? (all: carnet audit granted)
   $ carnet audit report --by identity --rule web
   which nodes obtained most this week?
   $ carnet audit report --by node --from 7d --limit 20

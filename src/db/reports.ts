@@ -1,5 +1,6 @@
 import {
   type Expiries,
+  type GrantedIdentity,
   MAX_REPORT_DAYS,
   type Report,
   type ReportKey,
@@ -35,6 +36,8 @@ const COUNTS: Readonly<Record<ReportKey, Counts>> = {
   profile: { ...BY_SIGNER, key: 'profile' },
   authority: { ...BY_SIGNER, key: 'authority_id' },
 };
+/** A day of one entry is counted by its rule; of all, by what has fewer rows. */
+const DAYS_OF_ALL = { ...BY_SIGNER, key: "date_trunc('day', hour, 'UTC')" };
 
 /** Of CAs, and tokens. */
 const NO_LEAVES = [ISSUING_CA, ROOT_CA, JWT_SVID].map(({ name }) => `'${name}'`).join(', ');
@@ -46,6 +49,13 @@ interface CountRow {
   readonly last_at: Date;
   readonly all_issued: string;
   readonly all_rows: string;
+}
+
+interface GrantedRow {
+  readonly identity: string;
+  readonly issued: string;
+  readonly first_at: Date;
+  readonly last_at: Date;
 }
 
 /** Reports from what was counted (count-issuances.ts), and of what is valid now. */
@@ -60,8 +70,8 @@ export class PostgresReports implements Reports {
 
   async report(request: ReportRequest): Promise<Report> {
     const { by, entry, limit } = request;
-    const { table, key, time } = COUNTS[by];
-    checkSpan(request, time);
+    checkSpan(request, COUNTS[by].time);
+    const { table, key, time } = by === 'day' && entry === null ? DAYS_OF_ALL : COUNTS[by];
     const conditions = new Conditions();
     const bound = time === 'day' ? "(?::timestamptz AT TIME ZONE 'UTC')::date" : '?::timestamptz';
     if (request.from !== null) conditions.add(`${time} >= ${bound}`, request.from);
@@ -85,6 +95,20 @@ export class PostgresReports implements Reports {
       count: Number(first?.all_rows ?? 0),
       logSize: Number(first?.size ?? 0),
     };
+  }
+
+  async granted(entry: string, after: string | null, limit: number): Promise<GrantedIdentity[]> {
+    const rows = await this.#database.query<GrantedRow>(
+      `SELECT identity, sum(issued)::bigint AS issued, min(first_at) AS first_at, max(last_at) AS last_at
+       FROM issuance_by_rule WHERE entry_id = $1 AND identity > $2 GROUP BY identity ORDER BY identity LIMIT ${limit}`,
+      [entry, after ?? ''],
+    );
+    return rows.map(({ identity, issued, first_at, last_at }) => ({
+      identity,
+      issued: Number(issued),
+      firstAt: first_at,
+      lastAt: last_at,
+    }));
   }
 
   /** Lives of hours are found by when they were recorded, the few longer ones by an index of theirs (migration 0015). */

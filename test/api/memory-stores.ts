@@ -8,7 +8,7 @@ import type {
   RecordedOperatorEvent,
 } from '../../src/audit/operator-event.ts';
 import type { IssuanceDetail, IssuanceFilter, IssuancePage, IssuanceQuery } from '../../src/audit/query.ts';
-import type { Expiries, Report, ReportRequest, Reports } from '../../src/audit/report.ts';
+import type { Expiries, GrantedIdentity, Report, ReportRequest, Reports } from '../../src/audit/report.ts';
 import { CarnetError } from '../../src/errors.ts';
 import type { RegistrationEntry } from '../../src/policy/entry.ts';
 import type { EntryChanges, EntryInput, EntryStore } from '../../src/policy/entry-store.ts';
@@ -274,6 +274,15 @@ export class MemoryReports implements Reports {
     const at = new Date('2026-03-09T10:00:00Z');
     const row = { key: request.by === 'day' ? new Date('2026-03-09T00:00:00Z') : 'web' };
     return { rows: [{ ...row, issued: 3, firstAt: at, lastAt: at }], issued: 5, count: 2, logSize: 9 };
+  }
+
+  async granted(entry: string, after: string | null, limit: number): Promise<GrantedIdentity[]> {
+    const at = new Date('2026-03-09T10:00:00Z');
+    return ['a', 'b', 'c']
+      .map((name) => `spiffe://carnet.local/${entry}/${name}`)
+      .filter((identity) => after === null || identity > after)
+      .slice(0, limit)
+      .map((identity) => ({ identity, issued: 3, firstAt: at, lastAt: at }));
   }
 
   async expiries(hours: number): Promise<Expiries> {

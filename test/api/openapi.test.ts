@@ -69,6 +69,8 @@ test('every answer of every endpoint is as the OpenAPI document says', async (t)
     ['GET', '/v1/issuances/{serial}/explanation', '/v1/issuances/00/explanation', undefined, 404],
     ['GET', '/v1/reports/issuances', '/v1/reports/issuances?by=day', undefined, 200],
     ['GET', '/v1/reports/issuances', '/v1/reports/issuances?by=colour', undefined, 400],
+    ['GET', '/v1/reports/granted', '/v1/reports/granted?entry=web&limit=2', undefined, 200],
+    ['GET', '/v1/reports/granted', '/v1/reports/granted?entry=web&cursor=!', undefined, 400],
     ['GET', '/v1/reports/expiries', '/v1/reports/expiries?hours=3', undefined, 200],
     ['GET', '/v1/operator-events', '/v1/operator-events', undefined, 200],
     ['GET', '/v1/authorities', '/v1/authorities', undefined, 200],

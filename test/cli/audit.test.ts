@@ -112,6 +112,20 @@ test('audit report counts by whole days, and says what it does not show', async 
   t.is((await runCommand(auditCommand, ['report'], { env })).code, 2);
 });
 
+test('audit granted lists every identity of a rule, page by page', async (t) => {
+  const { env } = await startOperator(t);
+  const first = await runCommand(auditCommand, ['granted', 'web', '--limit', '2'], { env });
+  t.deepEqual(lines(first.stdout), [
+    'IDENTITY                     ISSUED  FIRST                 LAST',
+    'spiffe://carnet.local/web/a  3       2026-03-09 10:00:00Z  2026-03-09 10:00:00Z',
+    'spiffe://carnet.local/web/b  3       2026-03-09 10:00:00Z  2026-03-09 10:00:00Z',
+  ]);
+  const [, cursor = ''] = /repeat with --cursor (\S+),/.exec(first.stderr) ?? [];
+  const next = await runCommand(auditCommand, ['granted', 'web', '--cursor', cursor, '--json'], { env });
+  t.is(JSON.parse(next.stdout).identity, 'spiffe://carnet.local/web/c');
+  t.is((await runCommand(auditCommand, ['granted'], { env })).code, 2);
+});
+
 test('audit report counts expiries ahead', async (t) => {
   const { env } = await startOperator(t);
   const { stdout, stderr } = await runCommand(auditCommand, ['report', '--expiries', '--hours', '5'], {

@@ -107,6 +107,25 @@ test.serial(
   },
 );
 
+test.serial('every identity that a rule ever granted is listed once, page by page', async (t) => {
+  await recordAt('2026-03-05T08:00:00Z', { entry: 'pods', identity: '/pods/b' });
+  await recordAt('2026-03-05T09:00:00Z', { entry: 'pods', identity: '/pods/a' });
+  await recordAt('2026-03-07T09:00:00Z', { entry: 'pods', identity: '/pods/b' });
+  await recordAt('2026-03-07T10:00:00Z', { entry: 'pods', identity: '/pods/C' });
+  await countIssuances(database);
+  const [first, second] = await reports.granted('pods', null, 2);
+  t.deepEqual([first?.identity, second?.identity], ['/pods/C', '/pods/a']);
+  const b = {
+    identity: '/pods/b',
+    issued: 2,
+    firstAt: new Date('2026-03-05T08:00:00Z'),
+    lastAt: new Date('2026-03-07T09:00:00Z'),
+  };
+  t.deepEqual(await reports.granted('pods', '/pods/a', 2), [b]);
+  t.deepEqual(await reports.granted('pods', '/pods/b', 2), []);
+  t.deepEqual(await reports.granted('none', null, 2), []);
+});
+
 for (const [what, request] of [
   ['a day that begins at noon', { by: 'day', from: new Date('2026-03-01T12:00:00Z') }],
   ['an hour that begins at a quarter', { by: 'hour', to: new Date('2026-03-01T12:15:00Z') }],
