@@ -10,60 +10,78 @@ const RUNS_A_PLAN = 25;
 const AIM_P99_MS = 20;
 
 /**
- * `npm run bench -- query [--rows N] [--runs N]`: how long each question of an auditor takes in the database and its
- * client, over two years of issuances in monthly partitions, and by which indexes it is answered.
+ * `npm run bench -- query [--rows N] [--runs N] [--only TEXT]`: how long each question of an auditor takes in the database
+ * and its client, over two years of issuances in monthly partitions, and by which indexes it is answered. Each is asked
+ * twice: what it reads may be on the disk the first time, and is in memory the second, for which the aim is.
  */
 export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
-    options: { rows: { type: 'string', default: '1000000' }, runs: { type: 'string', default: '200' } },
+    options: {
+      rows: { type: 'string', default: '1000000' },
+      runs: { type: 'string', default: '200' },
+      only: { type: 'string', default: '' },
+    },
   });
   await using bench = await startBenchDatabase(FILL_SETTINGS);
   process.stdout.write(`${machine()}\n`);
   process.stdout.write(`${await fillHistory(bench.database, Number(values.rows))}\n\n`);
-  process.stdout.write(await measureAll(bench.database, Number(values.runs)));
+  process.stdout.write(await measureAll(bench.database, Number(values.runs), values.only));
 }
 
-async function measureAll(database: Database, runs: number): Promise<string> {
-  const questions = [NOTHING, ...searches(database), ...events(), ...explanations(database)];
+async function measureAll(database: Database, runs: number, only: string): Promise<string> {
+  const all = [NOTHING, ...searches(database), ...events(), ...explanations(database)];
+  const questions = all.filter(({ name }) => name.includes(only));
   const results: Result[] = [];
   for (const [done, question] of questions.entries()) {
     process.stderr.write(`${done + 1} of ${questions.length}: ${question.name}\n`);
     results.push(await measure(database, question, runs));
-    process.stderr.write(`${JSON.stringify(results.at(-1))}\n`);
   }
-  const late = results.filter(({ p99 }) => p99 > AIM_P99_MS);
+  const held = results.filter(({ sums }) => !sums);
+  const inTime = held.filter(({ again }) => percentile(again, 0.99) <= AIM_P99_MS);
   return [
     `each asked ${runs} times, with other values each time where there are others; pages of 100\n`,
     formatTable(
-      ['question', 'p50 ms', 'p99 ms', 'statements'],
-      results.map(({ name, p50, p99, statements }) => [name, p50, p99, String(statements)]),
+      ['question', 'first p50 ms', 'p99 ms', 'again p50 ms', 'p99 ms', 'statements'],
+      results.map(({ name, first, again, statements }) => [
+        name,
+        ...[first, again].flatMap((times) => [percentile(times, 0.5), percentile(times, 0.99)]),
+        String(statements),
+      ]),
     ),
     '\nby which indexes\n',
     ...results.map(({ name, plan }) => `${name}: ${plan.join(', ')}\n`),
-    `p99 of at most ${AIM_P99_MS} ms (the aim): ${results.length - late.length} of ${results.length} questions\n`,
+    `p99 of at most ${AIM_P99_MS} ms in memory (the aim): ${inTime.length} of ${held.length} questions; ${results.length - held.length} reports are not held to it\n`,
   ].join('');
 }
 
 interface Result {
   readonly name: string;
-  readonly p50: number;
-  readonly p99: number;
+  readonly sums: boolean;
+  /** In milliseconds, of each run. */
+  readonly first: readonly number[];
+  readonly again: readonly number[];
   /** The most that were needed. */
   readonly statements: number;
   /** Of all plans that were looked at. */
   readonly plan: readonly string[];
 }
 
-async function measure(database: Database, { name, prepare }: Question, runs: number): Promise<Result> {
-  const times: number[] = [];
+async function measure(
+  database: Database,
+  { name, sums = false, prepare }: Question,
+  runs: number,
+): Promise<Result> {
+  const [first, again]: [number[], number[]] = [[], []];
   const plan = new Set<string>();
   let statements = 0;
   for (let index = -WARM_UPS; index < runs; index++) {
     const ask = await prepare();
-    const begin = performance.now();
-    await ask(database);
-    if (index >= 0) times.push(performance.now() - begin);
+    for (const times of [first, again]) {
+      const begin = performance.now();
+      await ask(database);
+      if (index >= 0) times.push(performance.now() - begin);
+    }
     if (index >= 0 && index % RUNS_A_PLAN === 0) {
       const heard = await overhear(database, ask);
       statements = Math.max(statements, heard.length);
@@ -72,8 +90,9 @@ async function measure(database: Database, { name, prepare }: Question, runs: nu
   }
   return {
     name,
-    p50: percentile(times, 0.5),
-    p99: percentile(times, 0.99),
+    sums,
+    first,
+    again,
     statements,
     plan: [...plan].sort(),
   };

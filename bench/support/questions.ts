@@ -10,11 +10,13 @@ import { PostgresReports } from '../../src/db/reports.ts';
 
 const PAGE = 100;
 const DAY = 86_400_000;
-const SPAN_DAYS = 720;
+const SPAN_DAYS = 719;
 
 /** One question of an auditor, as the API asks the database. */
 export interface Question {
   readonly name: string;
+  /** A sum over a time, for people: it reads what it counts, and is not held to the aim of a page. */
+  readonly sums?: boolean;
   /** With values that occur, others each time. */
   readonly prepare: () => Promise<(database: Queryable) => Promise<unknown>>;
 }
@@ -24,7 +26,6 @@ type Filter = () => IssuanceFilter | Promise<IssuanceFilter>;
 /** Every filter, for values that are common and rare, what is asked of them together, and pages further back. */
 export function searches(database: Database): Question[] {
   const some = someOf(database);
-  const oneOf = (...given: string[]): string => given[Math.floor(Math.random() * given.length)] ?? '';
   const service = (number: number): string =>
     `spiffe://carnet.local/ns/team-${Math.floor(number / 100)}/service-${number}`;
   const rare = (): number => 4900 + Math.floor(Math.random() * 100);
@@ -120,8 +121,16 @@ export function explanations(database: Database): Question[] {
   const day = (ago: number): Date => new Date(Math.floor(Date.now() / DAY - ago) * DAY);
   const report = (name: string, fields: Partial<ReportRequest> & Pick<ReportRequest, 'by'>): Question => ({
     name,
+    sums: true,
     prepare: async () => (on) =>
       new PostgresReports(on).report({ from: day(30), to: day(-1), entry: null, limit: 1000, ...fields }),
+  });
+  const granted = (name: string, entry: string, after: () => string | null): Question => ({
+    name,
+    prepare: async () => {
+      const from = after();
+      return (on) => new PostgresReports(on).granted(entry, from, PAGE);
+    },
   });
   const asked = (name: string, ask: (on: Queryable, value: string) => Promise<unknown>): Question => ({
     name,
@@ -135,8 +144,14 @@ export function explanations(database: Database): Question[] {
     asked('why one was issued, among 5,000 rules', (on, serial) =>
       explainIssuance(new PostgresExplanationSource(on, new PostgresIssuanceQuery(on)), serial),
     ),
-    report('every identity that a rule ever granted: one', { by: 'identity', entry: 'entry-7', from: null }),
-    report('every identity that a rule ever granted: 200,000', { by: 'identity', entry: 'pods', from: null }),
+    granted('every identity that a rule ever granted: one', 'entry-7', () => null),
+    granted('every identity that a rule ever granted: one a pod', 'pods', () => null),
+    granted(
+      'the same, a page from the middle',
+      'pods',
+      () => `spiffe://carnet.local/pods/${oneOf('3', '8', 'c')}`,
+    ),
+    report('what a rule granted, one identity a pod', { by: 'identity', entry: 'pods', from: null }),
     report('a month by identity', { by: 'identity' }),
     report('a month by node', { by: 'node' }),
     report('a month by rule', { by: 'entry' }),
@@ -203,6 +218,10 @@ function searchDeep(name: string, filter: Filter): Question {
   };
 }
 
+function oneOf(...given: string[]): string {
+  return given[Math.floor(Math.random() * given.length)] ?? '';
+}
+
 /** A value of a column, by how often it occurs. */
 function someOf(database: Database): (column: string, where?: string) => Promise<string> {
   return async (column, where = 'true') => {
@@ -214,8 +233,9 @@ function someOf(database: Database): (column: string, where?: string) => Promise
   };
 }
 
+/** Never so short that nothing was recorded since. */
 function daysAgo(): Date {
-  return new Date(Date.now() - Math.random() * SPAN_DAYS * DAY);
+  return new Date(Date.now() - (1 + Math.random() * SPAN_DAYS) * DAY);
 }
 
 function window(days: number): { from: Date; to: Date } {

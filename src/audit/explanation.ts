@@ -80,9 +80,9 @@ export async function explainIssuance(
   const { entryId, entryVersion, recordedAtMicros } = issuance;
   if (entryId === null || entryVersion === null)
     return { issuance, then, rules: [], otherRules: 0, writtenBy: null, remarks: [withoutRule(issuance)] };
-  const [rules, granting] = await Promise.all([
+  const [rules, { granting, writtenBy }] = await Promise.all([
     source.rulesThen(recordedAtMicros, then.selectors, MAX_EXPLAINED_RULES),
-    source.version(entryId, entryVersion),
+    grantingVersion(source, entryId, entryVersion),
   ]);
   const others = rules.closest.filter(({ entry }) => entry.id !== entryId);
   const listed = granting === null ? others : [granting, ...others];
@@ -92,9 +92,14 @@ export async function explainIssuance(
     then,
     rules: explainRules(issuance, then, listed),
     otherRules: Math.max(0, rules.count - rules.closest.length),
-    writtenBy: granting && (await source.eventOf(granting)),
+    writtenBy,
     remarks: [...sourceRemarks(then), ...versionRemarks(issuance, granting, newer)],
   };
+}
+
+async function grantingVersion(source: ExplanationSource, entryId: string, version: number) {
+  const granting = await source.version(entryId, version);
+  return { granting, writtenBy: granting && (await source.eventOf(granting)) };
 }
 
 function explainRules(

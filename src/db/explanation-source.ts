@@ -1,10 +1,11 @@
 import { timestampOf } from '../audit/cursor.ts';
 import type { EntryVersion, ExplanationSource, RulesThen } from '../audit/explanation.ts';
 import type { RecordedOperatorEvent } from '../audit/operator-event.ts';
-import type { IssuanceQuery, RecordedIssuance } from '../audit/query.ts';
+import type { RecordedIssuance } from '../audit/query.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { Queryable } from './database.ts';
 import { type EntryRow, entryOf } from './entry-rows.ts';
+import type { PostgresIssuanceQuery } from './issuance-query.ts';
 import { listEvents } from './operator-events.ts';
 
 const VERSION_COLUMNS = `entry_id AS id, version, spiffe_id, selectors, dns_names, ttl_seconds, hint, federates_with,
@@ -20,26 +21,29 @@ interface VersionRow extends EntryRow {
 /** What was on record at a time, for explanations. */
 export class PostgresExplanationSource implements ExplanationSource {
   readonly #database: Queryable;
-  readonly #issuances: Pick<IssuanceQuery, 'get'>;
+  readonly #issuances: Pick<PostgresIssuanceQuery, 'find'>;
 
-  constructor(database: Queryable, issuances: Pick<IssuanceQuery, 'get'>) {
+  constructor(database: Queryable, issuances: Pick<PostgresIssuanceQuery, 'find'>) {
     this.#database = database;
     this.#issuances = issuances;
   }
 
   get(serial: string): Promise<RecordedIssuance | undefined> {
-    return this.#issuances.get(serial);
+    return this.#issuances.find(serial);
   }
 
   async rulesThen(micros: bigint, selectors: readonly Selector[], limit: number): Promise<RulesThen> {
     const rows = await this.#database.query<VersionRow & { count: string }>(
-      `WITH last AS (
-         SELECT DISTINCT ON (entry_id) * FROM entry_version WHERE recorded_at <= $1
-         ORDER BY entry_id, version DESC)
-       SELECT ${VERSION_COLUMNS}, count(*) OVER () AS count FROM last,
-         LATERAL (SELECT count(*) AS shown FROM unnest(selectors) AS one WHERE one = ANY($2::text[])) AS held
-       WHERE NOT deleted
-       ORDER BY cardinality(selectors) - shown, shown DESC, entry_id LIMIT $3`,
+      `WITH last AS MATERIALIZED (
+         SELECT DISTINCT ON (entry_id) entry_id, version, selectors, deleted FROM entry_version
+         WHERE recorded_at <= $1 ORDER BY entry_id DESC, version DESC),
+       closest AS (
+         SELECT entry_id, version, cardinality(selectors) AS all_selectors,
+           cardinality(selectors) - CASE WHEN selectors && $2::text[] THEN
+             (SELECT count(*) FROM unnest(selectors) AS one WHERE one = ANY($2::text[])) ELSE 0 END AS missing
+         FROM last WHERE NOT deleted ORDER BY missing, all_selectors DESC, entry_id LIMIT $3)
+       SELECT ${VERSION_COLUMNS}, (SELECT count(*) FROM last WHERE NOT deleted) AS count
+       FROM closest JOIN entry_version USING (entry_id, version) ORDER BY missing, all_selectors DESC, entry_id`,
       [timestampOf(micros), selectors, limit],
     );
     return { closest: rows.map(versionOf), count: Number(rows[0]?.count ?? 0) };

@@ -1,6 +1,12 @@
 import type { Position } from '../audit/cursor.ts';
 import { decodeCursor, encodeCursor } from '../audit/cursor.ts';
-import type { IssuanceDetail, IssuanceFilter, IssuancePage, IssuanceQuery } from '../audit/query.ts';
+import type {
+  IssuanceDetail,
+  IssuanceFilter,
+  IssuancePage,
+  IssuanceQuery,
+  RecordedIssuance,
+} from '../audit/query.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { CarnetError, errorCodeOf } from '../errors.ts';
 import type { Queryable } from './database.ts';
@@ -71,15 +77,21 @@ export class PostgresIssuanceQuery implements IssuanceQuery {
   }
 
   async get(serial: string): Promise<IssuanceDetail | undefined> {
+    const issuance = await this.find(serial);
+    if (issuance === undefined) return undefined;
+    const entry = await entryVersion(this.#database, issuance.entryId, issuance.entryVersion);
+    const revocation = await findRevocation(this.#database, serial);
+    return { ...issuance, entry, revocation };
+  }
+
+  /** As it was recorded, by itself. */
+  async find(serial: string): Promise<RecordedIssuance | undefined> {
     if (!SERIAL.test(serial)) return undefined;
     const [row] = await this.#database.query<IssuanceRow>(
       `SELECT ${ISSUANCE_COLUMNS} FROM issuance WHERE serial = $1 LIMIT 1`,
       [Buffer.from(serial, 'hex')],
     );
-    if (!row) return undefined;
-    const entry = await entryVersion(this.#database, row.entry_id, row.entry_version);
-    const revocation = await findRevocation(this.#database, serial);
-    return { ...issuanceOf(row), entry, revocation };
+    return row && issuanceOf(row);
   }
 
   async unrecorded(serials: readonly string[]): Promise<Set<string>> {

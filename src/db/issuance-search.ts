@@ -8,7 +8,7 @@ import {
   addWholeFilter,
   alternativesOf,
   isNarrow,
-  sourceOf,
+  rowsWhere,
 } from './issuance-filter.ts';
 import { ISSUANCE_COLUMNS, type IssuanceRow } from './issuance-rows.ts';
 import { halvesOf, type Span } from './issuance-spans.ts';
@@ -58,8 +58,8 @@ function spanStatement(portion: Portion): Statement {
   const conditions = conditionsOf(portion);
   if (filter.identityPrefix !== undefined) addPrefix(conditions, filter.identityPrefix);
   const parts = alternativesOf(filter, conditions).map(
-    (where) => `SELECT ${ISSUANCE_COLUMNS}, issuance.recorded_at FROM ${sourceOf(filter)} ${where}
-      ORDER BY issuance.recorded_at DESC, issuance.id DESC LIMIT ${count}`,
+    (where) =>
+      `SELECT ${ISSUANCE_COLUMNS}, issuance.recorded_at FROM ${rowsWhere(filter, where)} LIMIT ${count}`,
   );
   return { text: merged(parts, count), values: conditions.values };
 }
@@ -126,16 +126,17 @@ async function gather(
   return places.length === 0 ? [] : rowsAt(database, portion, places);
 }
 
-/** The first and the last place, too, so that only their partitions are planned for. */
+/** The first and the last place, too, so that only their partitions are planned for; and one by one (OFFSET). */
 function rowsAt(database: Queryable, portion: Portion, places: readonly Place[]): Promise<IssuanceRow[]> {
   const conditions = new Conditions([places.map(({ at }) => at), places.map(({ id }) => id)]);
+  const newest = conditions.bind('recorded_at <= ?', places[0]?.at);
+  const oldest = conditions.bind('recorded_at >= ?', places.at(-1)?.at);
   addWholeFilter(conditions, portion.filter);
-  conditions.add('issuance.recorded_at <= ?', places[0]?.at);
-  conditions.add('issuance.recorded_at >= ?', places.at(-1)?.at);
   const { values } = conditions;
   return database.query<IssuanceRow>(
     `SELECT ${ISSUANCE_COLUMNS} FROM unnest($1::timestamptz[], $2::bigint[]) AS place (recorded_at, id)
-     JOIN issuance ON issuance.recorded_at = place.recorded_at AND issuance.id = place.id ${conditions.where()}
+     CROSS JOIN LATERAL (SELECT * FROM issuance WHERE issuance.recorded_at = place.recorded_at AND issuance.id = place.id
+       AND ${newest} AND ${oldest} OFFSET 0) AS issuance ${conditions.where()}
      ORDER BY issuance.recorded_at DESC, issuance.id DESC LIMIT ${portion.count}`,
     values,
   );
@@ -180,7 +181,6 @@ function conditionsOf({ filter, span, cursor }: Portion): Conditions {
   return conditions;
 }
 
-/** On the table that leads, too, where there are two: that one equals the other says nothing of a range. */
 function addSpan(conditions: Conditions, { from, before }: Span): void {
   if (from !== null) conditions.add('issuance.recorded_at >= ?', from);
   if (before !== null) conditions.add('issuance.recorded_at < ?', before);

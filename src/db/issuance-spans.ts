@@ -39,8 +39,8 @@ export function* spansOf(filter: IssuanceFilter, cursor: Position | null, now: n
 const ALL: Span = { from: null, before: null, condition: null };
 
 /** Then all of history is asked at once. */
-function isOfFew({ serial, fingerprint }: IssuanceFilter): boolean {
-  return serial !== undefined || fingerprint !== undefined;
+function isOfFew({ serial, fingerprint, revoked }: IssuanceFilter): boolean {
+  return serial !== undefined || fingerprint !== undefined || revoked === true;
 }
 
 /**
