@@ -15,6 +15,7 @@ interface RotationRow {
   readonly cross_sign: boolean;
   readonly hold_seconds: number;
   readonly requested: RotationRequest | null;
+  readonly requested_by: string | null;
   readonly force: boolean;
   readonly old_id: string;
   readonly new_id: string | null;
@@ -27,7 +28,7 @@ interface RotationRow {
 /** The rotations under way: at most one of each kind. */
 export async function listRotations(database: Queryable): Promise<Rotation[]> {
   const rows = await database.query<RotationRow>(
-    `SELECT id, kind, hands_free, urgent, cross_sign, hold_seconds, requested, force, old_id, new_id, gate_open_since, actor, reason, started_at
+    `SELECT id, kind, hands_free, urgent, cross_sign, hold_seconds, requested, requested_by, force, old_id, new_id, gate_open_since, actor, reason, started_at
      FROM rotation WHERE finished_at IS NULL ORDER BY id`,
   );
   return rows.map((row) => ({
@@ -38,6 +39,7 @@ export async function listRotations(database: Queryable): Promise<Rotation[]> {
     crossSign: row.cross_sign,
     holdSeconds: row.hold_seconds,
     requested: row.requested,
+    requestedBy: row.requested && row.requested_by,
     force: row.force,
     oldId: row.old_id,
     newId: row.new_id,
@@ -107,6 +109,7 @@ export async function updateRotation(tx: Queryable, id: number, change: Rotation
     urgent: 'urgent',
     holdSeconds: 'hold_seconds',
     requested: 'requested',
+    requestedBy: 'requested_by',
     force: 'force',
     oldId: 'old_id',
     newId: 'new_id',

@@ -48,8 +48,8 @@ const STEPS_LIMIT = 20;
 /**
  * Takes the steps that nothing is waited for, each in a transaction of its own under the lock, where it is planned
  * anew: so of several replicas that act at once one takes a step and the others find it taken, and a crash
- * between any two loses nothing. Steps of an operator's rotation are on record under his name, the others under
- * `actor`. A step that fails holds up only what follows it: a rotation that can't go on leaves the others alone.
+ * between any two loses nothing. Steps of an operator's rotation are on record under his name, what another asked for under
+ * that one's, the rest under `actor`. A step that fails holds up only what follows it: a rotation that can't go on leaves the others alone.
  * Resolves to the steps taken here; throws what the first that failed did, after all others.
  */
 export async function applyPlan(options: ApplyOptions, actor: string): Promise<Step[]> {
@@ -81,8 +81,14 @@ async function applyNext(
         const situation = await readSituation(tx);
         tried = plan(now, situation, schedule).find((step) => !failed.has(nameOf(step)));
         if (tried === undefined) return null;
-        const by = 'rotation' in tried ? tried.rotation.actor : actor;
-        await carryOut(tried, { tx, situation, options, actor: by, why: tried.why, now });
+        await carryOut(tried, {
+          tx,
+          situation,
+          options,
+          actor: actorOf(tried) ?? actor,
+          why: tried.why,
+          now,
+        });
         return tried;
       });
     } catch (error) {
@@ -90,6 +96,14 @@ async function applyNext(
       failed.set(nameOf(tried), error);
     }
   }
+}
+
+/** Whose step it is, if not the server's own: of the one who asked for it, else of the one who began the rotation. */
+function actorOf(step: Step): string | null {
+  if (!('rotation' in step)) return null;
+  if (step.kind === 'start') return step.rotation.actor;
+  const { actor, requested, requestedBy } = step.rotation;
+  return (step.kind === requested ? requestedBy : null) ?? actor;
 }
 
 /** Of all that a plan has at once it names one: there is one rotation of a kind at a time. */

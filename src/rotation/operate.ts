@@ -144,7 +144,7 @@ export function requestStep(
     if (kind === 'jwt') checkJwtStep(request, force, rotation, situation, now);
     else checkOrder(request, rotation, situation, now);
     if (kind !== 'jwt' && request === 'activate' && !force) checkActivation(rotation, situation, now);
-    await tx.updateRotation(rotation.id, { requested: request, force });
+    await tx.updateRotation(rotation.id, { requested: request, requestedBy: actor, force });
     await tx.event({
       actor,
       action: `rotation.${request}`,

@@ -19,6 +19,8 @@ export interface Rotation {
   /** How long consumers that cannot acknowledge are waited for after they were last sent a bundle. */
   readonly holdSeconds: number;
   readonly requested: RotationRequest | null;
+  /** Who asked for it; null where nothing is asked for. */
+  readonly requestedBy: string | null;
   /** The requested step does not wait for its gate. */
   readonly force: boolean;
   readonly oldId: string;
@@ -38,13 +40,21 @@ export function holdSecondsOf({ urgent, holdSeconds }: Pick<Rotation, 'urgent' |
 
 export type NewRotation = Omit<
   Rotation,
-  'id' | 'startedAt' | 'requested' | 'force' | 'newId' | 'gateOpenSince'
+  'id' | 'startedAt' | 'requested' | 'requestedBy' | 'force' | 'newId' | 'gateOpenSince'
 >;
 
 export type RotationChange = Partial<
   Pick<
     Rotation,
-    'handsFree' | 'urgent' | 'holdSeconds' | 'requested' | 'force' | 'oldId' | 'newId' | 'gateOpenSince'
+    | 'handsFree'
+    | 'urgent'
+    | 'holdSeconds'
+    | 'requested'
+    | 'requestedBy'
+    | 'force'
+    | 'oldId'
+    | 'newId'
+    | 'gateOpenSince'
   > & {
     readonly outcome: 'done' | 'aborted';
   }

@@ -20,7 +20,14 @@ function key(id: string, state: StoredJwtKey['state']): StoredJwtKey {
 const DRAINING: RotationPicture = {
   rotation: {
     ...{ id: 1, kind: 'jwt', handsFree: true, urgent: false, crossSign: false, holdSeconds: 600 },
-    ...{ requested: null, force: false, oldId: 'jwt-1', newId: 'jwt-2', gateOpenSince: null },
+    ...{
+      requested: null,
+      requestedBy: null,
+      force: false,
+      oldId: 'jwt-1',
+      newId: 'jwt-2',
+      gateOpenSince: null,
+    },
     ...{ actor: 'operator:root', reason: 'test', startedAt: new Date(NOW) },
   },
   phase: 'draining',

@@ -166,6 +166,7 @@ export class MemoryAuthorityStore implements AuthorityStore {
           newId: null,
           gateOpenSince: null,
           requested: null,
+          requestedBy: null,
           force: false,
           startedAt: new Date(this.now),
         };

@@ -127,15 +127,15 @@ test('step by step each step waits for its command, and refuses to come before i
   t.deepEqual(await world.advance(), ['prepare', 'publish']);
   await t.throwsAsync(requestStep(world.options, step('retire')), { message: /still signs/ });
   await t.throwsAsync(requestStep(world.options, step('activate')), { message: /envoy-7 has not/ });
-  await requestStep(world.options, step('activate', true));
+  await requestStep(world.options, { ...step('activate', true), actor: 'operator:hasty' });
   t.deepEqual(await world.advance(), ['activate']);
-  t.deepEqual(world.store.state.events.find(({ action }) => action === 'rotation.force')?.after, {
-    left_behind: 1,
-    named: ['slow'],
-  });
+  const forced = world.store.state.events.find(({ action }) => action === 'rotation.force');
+  t.deepEqual(forced?.after, { left_behind: 1, named: ['slow'] });
+  t.is(forced?.actor, 'operator:hasty', 'who forced it, not who began the rotation');
   t.deepEqual(await world.advance(), []);
   await requestStep(world.options, step('retire'));
   t.deepEqual(await world.advance(), ['retire']);
+  t.is(world.store.state.events.at(-1)?.actor, BY_HAND.actor);
 });
 
 test('abort before the activation leaves no trace in the bundles', async (t) => {

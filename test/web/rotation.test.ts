@@ -188,7 +188,7 @@ test.serial('by force it says how many handshakes may fail, wants a reason, and 
   await page.goto('/ui/events?action=rotation.activate&actor=operator:admin');
   await page.getByText('the refusing one is ours').waitFor();
   t.regex((await page.locator('.stream').textContent()) ?? '', /by operator:admin.*force.*true/s);
-  await page.goto('/ui/events?action=rotation.force');
+  await page.goto('/ui/events?action=rotation.force&actor=operator:admin');
   await page.getByText('left behind').waitFor();
   t.deepEqual(complaints, []);
 });
