@@ -140,8 +140,10 @@ export function entryRoutes(
       response: ApplyResult,
       handle: async ({ body, caller }) => {
         const inputs = body.entries.map((input, i) => inList(i, () => parseEntry(input, trustDomain)));
-        checkRoles(inputs, caller, roleIdentities);
-        const plan = planEntries(await entries.list(), inputs, body.prune);
+        const live = await entries.list();
+        const plan = planEntries(live, inputs, body.prune);
+        const replaced = live.filter(({ id }) => plan.updated.some((update) => update.id === id));
+        checkRoles([...inputs, ...replaced, ...plan.deleted], caller, roleIdentities);
         if (body.dry_run)
           return {
             dry_run: true,
@@ -171,28 +173,34 @@ export function entryRoutes(
         'Answers the last version.',
       params: z.strictObject({ id: NameInput }),
       response: Entry,
-      handle: async ({ params, caller }) => entryBody(await entries.delete(params.id, caller.actor)),
+      handle: async ({ params: { id }, caller }) => {
+        const live = await entries.list();
+        const ended = live.filter((entry) => entry.id === id);
+        checkRoles(ended, caller, roleIdentities);
+        return entryBody(await entries.delete(id, caller.actor));
+      },
     }),
   ];
 }
 
 /**
  * Whoever may write entries, and may not make every token, writes none for an identity that has a role: he would have
- * it by that, and a certificate is limited to no scopes. Throws `permission_denied`.
+ * it by that, and a certificate is limited to no scopes. Nor does he end one: an auditor would be shut out. Throws
+ * `permission_denied`.
  */
 function checkRoles(
-  inputs: readonly EntryInput[],
+  changed: readonly Pick<EntryInput, 'spiffeId'>[],
   caller: Caller,
   roleIdentities: readonly SpiffeId[],
 ): void {
   const { role, scopes, actor } = caller;
   const answersForRoles = role !== null && rolesFor('admin').includes(role);
   if (answersForRoles && scopes === null) return;
-  const taken = roleIdentities.find((id) => inputs.some(({ spiffeId }) => mayBecome(spiffeId, id)));
+  const taken = roleIdentities.find((id) => changed.some(({ spiffeId }) => mayBecome(spiffeId, id)));
   if (taken !== undefined)
     throw new CarnetError(
       'permission_denied',
-      `${taken} has a role by --identity-role: ${actor} may write no entry that could give it`,
+      `${taken} has a role by --identity-role: ${actor} may neither write nor delete an entry that could give it`,
     );
 }
 

@@ -99,6 +99,25 @@ test.serial('who writes entries writes none that would give him a role', async (
   t.is((await call('POST', '/v1/entries', null, entry, bearer)).status, 403);
 });
 
+test.serial('who writes entries ends none that gives somebody a role', async (t) => {
+  const own = await fetchIdentity(carnet, OWN);
+  const selectors = ['unix:uid:4250'];
+  await carnet.call('POST', '/v1/entries', { id: 'high', spiffe_id: HIGH, selectors });
+  const before = await carnet.call('GET', '/v1/entries?limit=1000');
+  const another = { id: 'plain', spiffe_id: '/plain', selectors: ['unix:uid:4251'] };
+  for (const [method, path, body] of [
+    ['DELETE', '/v1/entries/high', undefined],
+    ['POST', '/v1/entries:apply', { entries: [{ id: 'high', spiffe_id: '/elsewhere', selectors }] }],
+    ['POST', '/v1/entries:apply', { entries: [another], prune: true }],
+  ] as const) {
+    const refused = await call(method, path, own, body);
+    t.is(refused.status, 403, `${method} ${path}`);
+    t.regex(refused.json.detail, /may neither write nor delete/);
+  }
+  t.is((await call('DELETE', '/v1/entries/none', own)).status, 404);
+  t.deepEqual(await carnet.call('GET', '/v1/entries?limit=1000'), before);
+});
+
 test.serial("another site's page has no use of the certificate that a browser shows", async (t) => {
   const own = await fetchIdentity(carnet, OWN);
   const body = { spiffe_id: '/by-page', selectors: ['unix:uid:4245'] };
