@@ -45,8 +45,11 @@ export interface LogSource extends RetiredSource {
   nodes(nodes: readonly CompleteNode[]): Promise<(Hash | null)[]>;
   /** A row of no transaction, or of one that has not begun yet, in words; null for none. */
   findForged(): Promise<string | null>;
-  /** A version of a registration entry, from a time on, that no operator event tells of, in words; null for none. */
-  findUntoldVersion(fromMicros: bigint): Promise<string | null>;
+  /**
+   * What of the registration entries does not fit what the log has of them, in words; null for nothing. Their versions are
+   * held against the operator events from a time on.
+   */
+  findFalseRule(fromMicros: bigint): Promise<string | null>;
   /** A row, in words by which a person finds it again; what an entry has of it where it is gone. */
   describe(row: Place & { readonly recordedAtMicros: bigint }): Promise<string>;
 }

@@ -53,8 +53,8 @@ class Fault {
 /**
  * Recomputes the log from the rows, and compares: each row with its leaf, the leaves' order with that of transactions,
  * the tree with the nodes that are stored, with every checkpoint's signature and root, and with those that were kept
- * elsewhere; and looks for rows that the log passed over, and for versions of entries that no event tells of. Stops at
- * the first fault.
+ * elsewhere; and looks for rows that the log passed over, for versions of entries that no event tells of or that are gone, and for
+ * live entries that are not their last version. Stops at the first fault.
  *
  * With `since`, all of this for the entries behind it, on top of the tree that is stored: which must have its root, and
  * with it be consistent with what was kept. A row below it that was changed since shows when all is verified again.
@@ -75,8 +75,8 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
     const forged = await source.findForged();
     if (forged !== null)
       throw new Fault(`${forged} has no transaction, or one that has not begun yet: it was inserted`);
-    const untold = await source.findUntoldVersion(eventsFrom(retired));
-    if (untold !== null) throw new Fault(`${untold} is not what any operator event says that somebody wrote`);
+    const falseRule = await source.findFalseRule(eventsFrom(retired));
+    if (falseRule !== null) throw new Fault(falseRule);
     return { head, last: state.last, checkpoints: state.checkpoints, retired, fault: null };
   } catch (error) {
     if (!(error instanceof Fault)) throw error;

@@ -16,20 +16,50 @@ const TELLS = `
   AND told.content ->> 'hint' IS NOT DISTINCT FROM version.hint
   AND coalesce((told.content -> 'federatesWith')::jsonb, '[]') = to_jsonb(version.federates_with)`;
 
+const NAMED = `'version ' || version || ' of the entry ' || entry_id`;
+
+/** A version is written before its event. Of those from $1 on: earlier ones' events may be out of history. */
+const UNTOLD = `
+  SELECT ${NAMED} || ' is not what any operator event says that somebody wrote' AS fault
+  FROM entry_version AS version
+  WHERE recorded_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
+    AND NOT EXISTS (
+      SELECT FROM operator_event AS event
+      CROSS JOIN LATERAL (SELECT CASE WHEN version.deleted THEN event.before ELSE event.after END AS content) AS told
+      WHERE ${TELLS})
+  ORDER BY entry_id, version LIMIT 1`;
+
+const LOST = `
+  SELECT ${NAMED} || ', of which an operator event tells, is gone' AS fault
+  FROM operator_event AS event
+  CROSS JOIN LATERAL (
+    SELECT event.subject AS entry_id, CASE event.action WHEN 'entry.delete' THEN (event.before ->> 'version')::integer + 1
+      ELSE (event.after ->> 'version')::integer END AS version) AS told
+  WHERE event.action IN ('entry.create', 'entry.update', 'entry.delete') AND told.version IS NOT NULL
+    AND NOT EXISTS (
+      SELECT FROM entry_version AS kept WHERE kept.entry_id = told.entry_id AND kept.version = told.version)
+  ORDER BY entry_id, version LIMIT 1`;
+
+/** By what is granted from is what the last version says, or nothing where that ended the entry. */
+const LIVE = `
+  WITH last AS (SELECT DISTINCT ON (entry_id) * FROM entry_version ORDER BY entry_id DESC, version DESC)
+  SELECT 'the entry ' || coalesce(entry.id, last.entry_id) || ' is not live as its last version says' AS fault
+  FROM (SELECT * FROM last WHERE NOT deleted) AS last FULL JOIN entry ON entry.id = last.entry_id
+  WHERE (entry.version, entry.spiffe_id, entry.selectors, entry.dns_names, entry.ttl_seconds, entry.hint, entry.federates_with)
+    IS DISTINCT FROM
+    (last.version, last.spiffe_id, last.selectors, last.dns_names, last.ttl_seconds, last.hint, last.federates_with)
+  ORDER BY 1 LIMIT 1`;
+
 /**
- * A version of a registration entry that no operator event tells of, in words; null for none. Of those from a time on, in
- * microseconds since the epoch: earlier ones' events may be out of history. A version is written before its event.
+ * What of the registration entries does not fit what the log has of them, in words; null where all does: a version that no
+ * operator event tells of, one that is gone, or a live entry that is not its last version. Versions from a time on, in
+ * microseconds since the epoch, are held against events.
  */
-export async function findUntoldVersion(database: Queryable, fromMicros: bigint): Promise<string | null> {
-  const [row] = await database.query<{ named: string }>(
-    `SELECT 'version ' || version || ' of the entry ' || entry_id AS named FROM entry_version AS version
-     WHERE recorded_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
-       AND NOT EXISTS (
-         SELECT FROM operator_event AS event
-         CROSS JOIN LATERAL (SELECT CASE WHEN version.deleted THEN event.before ELSE event.after END AS content) AS told
-         WHERE ${TELLS})
-     ORDER BY entry_id, version LIMIT 1`,
-    [fromMicros],
-  );
-  return row?.named ?? null;
+export async function findFalseRule(database: Queryable, fromMicros: bigint): Promise<string | null> {
+  const faults = [
+    await database.query<{ fault: string }>(UNTOLD, [fromMicros]),
+    await database.query<{ fault: string }>(LOST),
+    await database.query<{ fault: string }>(LIVE),
+  ];
+  return faults.flat()[0]?.fault ?? null;
 }

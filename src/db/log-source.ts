@@ -8,7 +8,7 @@ import type { LoggedEntry, LogSource, Place, RowRange } from '../audit/log-sourc
 import type { SignedTree } from '../audit/log-store.ts';
 import type { RetiredSpan } from '../audit/retired.ts';
 import type { Queryable } from './database.ts';
-import { findUntoldVersion } from './entry-history.ts';
+import { findFalseRule } from './entry-history.ts';
 import { readNodes } from './log.ts';
 import { KINDS, MAX_ID, RECORDED_AT } from './log-rows.ts';
 import { exportEvents, hasRows, readLeaves } from './retention.ts';
@@ -100,8 +100,8 @@ export class PostgresLogSource implements LogSource {
     return null;
   }
 
-  findUntoldVersion(fromMicros: bigint): Promise<string | null> {
-    return findUntoldVersion(this.#database, fromMicros);
+  findFalseRule(fromMicros: bigint): Promise<string | null> {
+    return findFalseRule(this.#database, fromMicros);
   }
 
   async describe({

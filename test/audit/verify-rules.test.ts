@@ -65,6 +65,25 @@ test.serial('a version that nobody wrote is named', async (t) => {
   t.regex(fault ?? 'all holds', /^version 9 of the entry web is not what/);
 });
 
+for (const version of [1, 2, 3, 4])
+  test.serial(`version ${version} that is gone is named`, async (t) => {
+    const { fault } = await verifyAfter(database, [`DELETE FROM entry_version WHERE version = ${version}`]);
+    t.is(fault, `version ${version} of the entry web, of which an operator event tells, is gone`);
+  });
+
+for (const [what, statement] of Object.entries({
+  'with another selector': `UPDATE entry SET selectors = '{unix:uid:0}'`,
+  'with another identity': `UPDATE entry SET spiffe_id = 'spiffe://carnet.local/wec'`,
+  'with another life': 'UPDATE entry SET ttl_seconds = 86400',
+  'as an earlier version': 'UPDATE entry SET version = 2',
+  'no more': 'DELETE FROM entry',
+  'beside it': `INSERT INTO entry SELECT 'root', version, spiffe_id, selectors, dns_names FROM entry`,
+}))
+  test.serial(`an entry that is live ${what} is named`, async (t) => {
+    const { fault } = await verifyAfter(database, [statement]);
+    t.regex(fault ?? 'all holds', /^the entry (web|root) is not live as its last version says$/);
+  });
+
 test.serial('a version whose event may be out of history has nothing to be held against', async (t) => {
   await database.query(
     `INSERT INTO entry_version (entry_id, version, spiffe_id, selectors, dns_names, deleted, actor, recorded_at)
@@ -72,6 +91,6 @@ test.serial('a version whose event may be out of history has nothing to be held 
   );
   const source = new PostgresLogSource(database);
   const micros = BigInt(Date.parse('2020-01-01T00:00:00Z')) * 1000n;
-  t.is(await source.findUntoldVersion(micros), 'version 1 of the entry old');
-  t.is(await source.findUntoldVersion(micros + 1n), null);
+  t.regex((await source.findFalseRule(micros)) ?? '', /^version 1 of the entry old is not what/);
+  t.is(await source.findFalseRule(micros + 1n), 'the entry old is not live as its last version says');
 });
