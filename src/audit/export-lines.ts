@@ -1,3 +1,4 @@
+import { CarnetError } from '../errors.ts';
 import type { ExportFormat } from './export-line.ts';
 
 const LINE_FEED = 0x0a;
@@ -5,6 +6,8 @@ const QUOTE = 0x22;
 /** A line begins with its record's index: `{"leaf_index":7,` or `7,`. */
 const INDEX = /^(?:\{"leaf_index":)?(\d{1,15}),/;
 const INDEX_BYTES = 32;
+/** Of one record, whatever its evidence: what has no end is no export. */
+const MAX_LINE_BYTES = 64 * 2 ** 20;
 
 /** Cuts what comes in pieces after whole lines, and keeps count of them. In quotes, a CSV's line goes on. */
 export class ExportLines {
@@ -22,7 +25,7 @@ export class ExportLines {
     this.#quoted = format === 'csv';
   }
 
-  /** The lines that are whole with this piece. */
+  /** The lines that are whole with this piece. Throws `too_large` for one without end. */
   push(piece: Uint8Array): Buffer[] {
     const text = Buffer.concat([this.#rest, piece]);
     const lines: Buffer[] = [];
@@ -31,6 +34,8 @@ export class ExportLines {
       lines.push(text.subarray(at, end));
       at = end;
     }
+    if (text.length - at > MAX_LINE_BYTES)
+      throw new CarnetError('too_large', `a line is longer than ${MAX_LINE_BYTES} bytes: this is no export`);
     this.#rest = Buffer.from(text.subarray(at));
     for (const line of lines) this.#note(line);
     return lines;

@@ -8,6 +8,7 @@ import { ExportLines } from '../audit/export-lines.ts';
 import { type ExportManifest, ExportRequest, formOf } from '../audit/export-manifest.ts';
 import { openCheckpoint } from '../audit/log/checkpoint.ts';
 import { parseVerifierKey } from '../audit/log/note.ts';
+import { tryLock } from '../db/flock.ts';
 import { CarnetError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 
@@ -53,26 +54,32 @@ export class ExportFile implements AsyncDisposable {
 
   /**
    * Goes on with what is there of what was asked in the same words, or begins. Throws `already_exists` where FILE is whole already,
-   * `conflict` where another export was begun there, or lines of nobody knows which.
+   * `conflict` where another process writes it, another export was begun there, or lines of nobody knows which.
    */
   static async open(
     file: string,
     asked: ExportStart['asked'],
     begin: () => Promise<Omit<ExportStart, 'asked'>>,
   ): Promise<ExportFile> {
-    if (existsSync(file))
-      throw new CarnetError('already_exists', `${file} is there already: choose another name`);
-    // Once, and never again: whatever ends a later run, what the lines are of stays known.
-    const start = (await readStart(file, asked)) ?? (await writeStart(file, { asked, ...(await begin()) }));
+    if (existsSync(file)) throw alreadyThere(file);
     const handle = await onDisk(file, () => open(partialPath(file), 'a+', MODE));
-    const made = new ExportFile(file, start, handle);
     try {
-      await made.#readBack();
+      lock(handle, file);
     } catch (error) {
       await handle.close();
       throw error;
     }
-    return made;
+    try {
+      // Once, and never again: whatever ends a later run, what the lines are of stays known.
+      const start = (await readStart(file, asked)) ?? (await writeStart(file, { asked, ...(await begin()) }));
+      const made = new ExportFile(file, start, handle);
+      await made.#readBack();
+      return made;
+    } catch (error) {
+      if (!existsSync(startPath(file)) && (await handle.stat()).size === 0) await rm(partialPath(file));
+      await handle.close();
+      throw error;
+    }
   }
 
   /** The entry of the log from which on records are wanted. */
@@ -158,6 +165,17 @@ export class ExportFile implements AsyncDisposable {
   }
 }
 
+/** Until it is closed. Of two that end at the same time, the second finds FILE. */
+function lock(handle: FileHandle, file: string): void {
+  if (!tryLock(handle.fd))
+    throw new CarnetError('conflict', `another process writes ${partialPath(file)}: let it end`);
+  if (existsSync(file)) throw alreadyThere(file);
+}
+
+function alreadyThere(file: string): CarnetError {
+  return new CarnetError('already_exists', `${file} is there already: choose another name`);
+}
+
 function partialPath(file: string): string {
   return `${file}.partial`;
 }
@@ -202,7 +220,8 @@ async function writeDurably(path: string, text: string): Promise<void> {
   await writeFile(path, text, { mode: MODE, flush: true });
 }
 
-async function syncDirectory(path: string): Promise<void> {
+/** So that what was made in it is there after a power cut. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path);
   await directory.sync().finally(() => directory.close());
 }

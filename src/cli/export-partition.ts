@@ -1,6 +1,6 @@
 import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { checkExport } from '../audit/check-export.ts';
 import { EXPORT_KINDS, exportText } from '../audit/export.ts';
@@ -14,7 +14,7 @@ import { PostgresExportSource } from '../db/export-source.ts';
 import { PostgresLog } from '../db/log.ts';
 import { readLeaves } from '../db/retention.ts';
 import { CarnetError } from '../errors.ts';
-import { ExportFile, manifestPath } from './export-file.ts';
+import { ExportFile, manifestPath, syncDirectory } from './export-file.ts';
 
 const KINDS = { issuance: 'issuances', operator_event: 'operator-events' } as const;
 
@@ -36,6 +36,7 @@ export async function exportPartition(
   const file = join(directory, `${partition.name}.ndjson`);
   const request = requestOf(partition);
   await mkdir(directory, { recursive: true, mode: 0o700 });
+  await syncDirectory(dirname(resolve(directory)));
   if (!existsSync(file)) {
     const start = { request, checkpoint: head.note, verifier_key: verifierKey };
     await write(database, file, start);

@@ -1,5 +1,14 @@
 import { hash } from 'node:crypto';
-import { existsSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -7,6 +16,7 @@ import test, { type ExecutionContext } from 'ava';
 import { exportText } from '../../src/audit/export.ts';
 import { auditCommand } from '../../src/cli/audit.ts';
 import { PostgresExportSource } from '../../src/db/export-source.ts';
+import { tryLock } from '../../src/db/flock.ts';
 import { PostgresForwardStore } from '../../src/db/forward-sinks.ts';
 import { insertIssuances } from '../../src/db/issuances.ts';
 import { PostgresLog } from '../../src/db/log.ts';
@@ -232,6 +242,24 @@ test.serial('lines of nobody knows which export are not gone on with', async (t)
     t.regex(stderr, /has lines, and .* does not say of what export: remove both/);
     t.false(existsSync(file(name)));
   }
+});
+
+test.serial('what another process writes is left alone', async (t) => {
+  const { run, file } = await startExporter(t);
+  const held = openSync(`${file('all')}.partial`, 'a');
+  t.true(tryLock(held));
+  const { code, stderr } = await run('export', '--output', file('all'));
+  t.is(code, 1);
+  t.regex(stderr, /another process writes .*all\.partial: let it end/);
+  t.false(existsSync(`${file('all')}.partial.json`));
+  closeSync(held);
+  t.is((await run('export', '--output', file('all'))).code, 0);
+});
+
+test.serial('an export that cannot begin leaves nothing', async (t) => {
+  const { run, file } = await startExporter(t);
+  t.is((await run('export', '--output', file('all'), '--checkpoint', file('none'))).code, 1);
+  t.false(existsSync(`${file('all')}.partial`));
 });
 
 test.serial('what an export was begun with is written once, also where there is no room later', async (t) => {
