@@ -5,6 +5,7 @@ import { errorCodeOf } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { problemOf, retryAfterSeconds } from './problem.ts';
+import { isForPerson, problemPage } from './problem-page.ts';
 
 const HEADERS = {
   // Tokens and audit records belong in nobody's cache.
@@ -45,8 +46,9 @@ function answerProblem(ctx: Context, error: unknown, requestId: string): void {
   ctx.status = problem.status;
   if (problem.code === 'unauthenticated') ctx.set('WWW-Authenticate', 'Bearer realm="carnet"');
   if (retryAfter !== null && !ctx.res.hasHeader('Retry-After')) ctx.set('Retry-After', String(retryAfter));
-  ctx.set('Content-Type', 'application/problem+json');
-  ctx.body = `${JSON.stringify(problem)}\n`;
+  const forPerson = isForPerson(ctx.headers);
+  ctx.set('Content-Type', forPerson ? 'text/html; charset=utf-8' : 'application/problem+json');
+  ctx.body = forPerson ? problemPage(problem) : `${JSON.stringify(problem)}\n`;
 }
 
 /** One line a request. Never the query, a header or a message that quotes them: they may hold what is secret. */

@@ -240,3 +240,19 @@ async function rawGet(url: string, host: string): Promise<{ status: number | und
     }).on('error', reject);
   });
 }
+
+test('what fails is a page for a person who looks at it, and what he sent is text on it', async (t) => {
+  const api = await startApi(t);
+  const sent = '<img src=x onerror=alert(1)>"&';
+  const { status, headers, text } = await call(
+    api,
+    'GET',
+    `/v1/entries?limit=${encodeURIComponent(sent)}&${encodeURIComponent(sent)}=1`,
+    { headers: { 'sec-fetch-dest': 'document' } },
+  );
+  t.is(status, 400);
+  t.is(headers.get('content-type'), 'text/html; charset=utf-8');
+  t.is(headers.get('content-security-policy'), "default-src 'none'; frame-ancestors 'none'");
+  t.regex(text, /<h1>400 Bad Request<\/h1>/);
+  t.false(text.includes('<img'), text);
+});

@@ -83,7 +83,9 @@ test.serial('who has no role here is told so, and is not in', async (t) => {
   await page.getByRole('link', { name: /^Sign in with/ }).click();
   await signInAs(page, 'bob');
   await page.getByText('no role here').waitFor();
-  await page.goto('/ui/');
+  t.is(await page.getByRole('heading').textContent(), '403 Forbidden');
+  t.deepEqual(await axeViolations(page), []);
+  await page.getByRole('link', { name: 'Back to Carnet' }).click();
   await page.getByLabel('Token').waitFor();
   t.pass();
 });
