@@ -62,6 +62,10 @@ test.serial('an operator may not read the events, and is told so', async (t) => 
   await page.goto('/ui/events');
   await signIn(page, token);
   t.regex((await page.getByRole('alert').textContent()) ?? '', /Your role may not do this/);
+  const pages = page.getByRole('navigation', { name: 'Pages' });
+  await pages.getByRole('link', { name: 'Overview' }).click();
+  await page.getByRole('link', { name: 'Issued' }).waitFor();
+  t.is(await pages.getByRole('link', { name: 'Events' }).count(), 0);
   t.deepEqual(complaints, []);
 });
 

@@ -1,4 +1,5 @@
 import type { ComponentType } from 'preact';
+import type { SessionBody } from '../../src/api/sessions.ts';
 import { AgentsPage } from './pages/agents.ts';
 import { AuthoritiesPage } from './pages/authorities.ts';
 import { EntriesPage } from './pages/entries.ts';
@@ -24,6 +25,8 @@ interface Route {
   readonly page: ComponentType<PageProps>;
   /** Whether the navigation names it. */
   readonly listed: boolean;
+  /** Who may not read it: the navigation does not lead there. */
+  readonly closedTo?: SessionBody['role'];
 }
 
 /** Every page there is, in the order of the navigation. */
@@ -36,7 +39,7 @@ export const ROUTES: readonly Route[] = [
   { path: '/authorities', title: 'Authorities', page: AuthoritiesPage, listed: true },
   { path: '/entries', title: 'Entries', page: EntriesPage, listed: true },
   { path: '/revocations', title: 'Revocations', page: RevocationsPage, listed: true },
-  { path: '/events', title: 'Events', page: EventsPage, listed: true },
+  { path: '/events', title: 'Events', page: EventsPage, listed: true, closedTo: 'operator' },
 ];
 
 /** The page of a path, with its parameters; undefined for a path that is none. */
