@@ -11,27 +11,37 @@ import { formatTable, machine } from './support/table.ts';
 const BATCH = 100_000;
 const SAMPLE_MS = 100;
 const MIB = 2 ** 20;
-const EXPORTS = [
-  ['NDJSON', ['--format', 'ndjson']],
-  ['CSV', ['--format', 'csv']],
-  ['NDJSON, full', ['--format', 'ndjson', '--full']],
-] as const;
+const EXPORTS: Readonly<Record<string, readonly string[]>> = {
+  ndjson: ['--format', 'ndjson'],
+  csv: ['--format', 'csv'],
+  full: ['--format', 'ndjson', '--full'],
+};
 
 /**
- * `npm run bench -- export [--entries N]`: how fast `carnet audit export` writes all of a log of N entries, and what memory the
- * server and the command have at their most: it must not follow N.
+ * `npm run bench -- export [--entries N] [--of ndjson,csv,full]`: how fast `carnet audit export` writes all of a log of N
+ * entries, and what memory the server and the command have at their most: it must not follow N.
  */
 export async function run(args: string[]): Promise<void> {
-  const { values } = parseArgs({ args, options: { entries: { type: 'string', default: '200000' } } });
+  const { values } = parseArgs({
+    args,
+    options: {
+      entries: { type: 'string', default: '200000' },
+      of: { type: 'string', default: Object.keys(EXPORTS).join(',') },
+    },
+  });
   const entries = Number(values.entries);
   await using bench = await startBenchDatabase();
-  for (let done = 0; done < entries; done += BATCH)
+  for (let done = 0; done < entries; done += BATCH) {
+    process.stderr.write(`${done} of ${entries} recorded\n`);
     await bench.database.query(RECORD, [done, Math.min(BATCH, entries - done)]);
+  }
   await using server = await startCarnet(['--no-agent', '--database-url', bench.url, '--log-level', 'error']);
   await sequenced(new PostgresLog(bench.database), entries);
   const idle = rssMiB(server.pid, 'VmRSS');
   const rows: (string | number)[][] = [];
-  for (const [name, options] of EXPORTS) {
+  for (const name of values.of.split(',')) {
+    const options = EXPORTS[name] ?? [];
+    process.stderr.write(`exporting ${name}\n`);
     const file = join(bench.directory, 'export');
     const begun = performance.now();
     const [serverBefore, postgresBefore] = [processCpuMicros(server.pid), bench.postgresCpuMicros()];
@@ -66,7 +76,10 @@ export async function run(args: string[]): Promise<void> {
 }
 
 async function sequenced(log: PostgresLog, entries: number): Promise<void> {
-  while (((await log.head())?.size ?? 0) < entries) await sleep(1000);
+  for (let size = 0; size < entries; size = (await log.head())?.size ?? 0) {
+    process.stderr.write(`${size} of ${entries} in the log\n`);
+    await sleep(1000);
+  }
 }
 
 /** Of a process, now (VmRSS) or at its most so far (VmHWM); 0 for one that has ended. */
