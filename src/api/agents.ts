@@ -2,14 +2,18 @@ import { z } from 'zod';
 import type { AgentRecord, AgentStore } from '../agent/server/agent-store.ts';
 import { TextInput, Time, timeText } from './fields.ts';
 import { cutPage, PAGE_QUERY, pageSchema } from './page.ts';
-import { defineRoute, type Route } from './route.ts';
+import { rolesFor } from './role.ts';
+import { type Caller, defineRoute, type Route } from './route.ts';
 
 const AgentBody = z
   .strictObject({
     node: z.string(),
     method: z.string().meta({ description: 'How the node was attested last' }),
     selectors: z.array(z.string()).meta({ description: 'What that showed, besides `node:name`' }),
-    evidence: z.record(z.string(), z.unknown()),
+    evidence: z
+      .record(z.string(), z.unknown())
+      .nullable()
+      .meta({ description: 'What attestation saw of the node; null for who reads no evidence' }),
     attestations: z.int(),
     serial: z
       .string()
@@ -55,9 +59,9 @@ export function agentRoutes(agents: Pick<AgentStore, 'list' | 'ban' | 'unban'>):
       description: 'By node. Those that run in a server are not among them.',
       query: z.strictObject(PAGE_QUERY),
       response: pageSchema('AgentPage', AgentBody),
-      handle: async ({ query }) => {
+      handle: async ({ query, caller }) => {
         const page = cutPage(await agents.list(), ({ node }) => node, query);
-        return { items: page.items.map(agentBody), next_cursor: page.nextCursor };
+        return { items: page.items.map((agent) => agentBody(agent, caller)), next_cursor: page.nextCursor };
       },
     }),
     defineRoute({
@@ -73,7 +77,7 @@ export function agentRoutes(agents: Pick<AgentStore, 'list' | 'ban' | 'unban'>):
       body: BanInput,
       response: AgentBody,
       handle: async ({ params: { node }, body: { reason }, caller }) =>
-        agentBody(await agents.ban(node, reason, caller.actor)),
+        agentBody(await agents.ban(node, reason, caller.actor), caller),
     }),
     defineRoute({
       method: 'POST',
@@ -84,18 +88,20 @@ export function agentRoutes(agents: Pick<AgentStore, 'list' | 'ban' | 'unban'>):
       description: 'Its certificates count no more: it must be attested anew.',
       params: NodeParam,
       response: AgentBody,
-      handle: async ({ params: { node }, caller }) => agentBody(await agents.unban(node, caller.actor)),
+      handle: async ({ params: { node }, caller }) =>
+        agentBody(await agents.unban(node, caller.actor), caller),
     }),
   ];
 }
 
-function agentBody(agent: AgentRecord): z.input<typeof AgentBody> {
+function agentBody(agent: AgentRecord, { role }: Pick<Caller, 'role'>): z.input<typeof AgentBody> {
   const { ban, health } = agent;
+  const readsEvidence = role !== null && rolesFor('auditor').includes(role);
   return {
     node: agent.node,
     method: agent.method,
     selectors: [...agent.selectors],
-    evidence: { ...agent.evidence },
+    evidence: readsEvidence ? { ...agent.evidence } : null,
     attestations: agent.attestation,
     serial: agent.serial,
     expires_at: timeText(agent.expiresAt),

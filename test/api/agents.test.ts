@@ -46,6 +46,17 @@ for (const [claim, code, body] of [
     t.is(api.joinTokens.tokens.size, 0);
   });
 
+test('what attestation saw of a node is for those who read evidence', async (t) => {
+  const api = await startApi(t);
+  api.agents.add('web-1');
+  const evidence = async (as: 'auditor' | 'operator') =>
+    (await call(api, 'GET', '/v1/agents', { as })).json.items[0].evidence;
+  t.deepEqual(await evidence('auditor'), { join_token: '0011223344556677' });
+  t.is(await evidence('operator'), null);
+  const ban = { as: 'operator', body: { reason: 'gone' } } as const;
+  t.is((await call(api, 'POST', '/v1/agents/web-1/ban', ban)).json.evidence, null);
+});
+
 test('an agent is banned with a reason, and unbanned', async (t) => {
   const api = await startApi(t);
   api.agents.add('web-1');
