@@ -39,6 +39,8 @@ export interface LogSource extends RetiredSource {
   checkpoints(from: number, to: number): Promise<SignedTree[]>;
   /** Entries `start` to `end`, without `end`, by index, as far as there are any. */
   entries(start: number, end: number): Promise<LoggedEntry[]>;
+  /** The index of an entry that is none of the first `size`, a negative one before the highest; null for none. */
+  entryBeyond(size: number): Promise<number | null>;
   /** Hands over each row as a record (audit/log/entry.ts), in order; its bytes are gone when `onRecord` returns. */
   records(range: RowRange, onRecord: (record: Buffer) => void): Promise<void>;
   /** What is stored for each of these nodes; null for nothing. */

@@ -153,12 +153,11 @@ async function stored<T>(work: Promise<T>): Promise<T> {
 
 /** The log may have grown since `size` was read; whatever came, came with a checkpoint that covers it. */
 async function checkBeyond(source: LogSource, size: number): Promise<void> {
-  const [first] = await source.entries(size, size + 1);
+  const beyond = await source.entryBeyond(size);
+  if (beyond === null) return;
   const head = await source.head();
-  if (first !== undefined && (head?.size ?? 0) <= first.index)
-    throw new Fault(
-      `entry ${first.index} is in no checkpoint: it was inserted, or checkpoints were taken away`,
-    );
+  if (beyond < 0 || beyond >= (head?.size ?? 0))
+    throw new Fault(`entry ${beyond} is in no checkpoint: it was inserted, or checkpoints were taken away`);
 }
 
 async function verifyEntries(

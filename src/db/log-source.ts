@@ -39,6 +39,15 @@ export class PostgresLogSource implements LogSource {
     return this.#checkpoints('WHERE size > $1 AND size <= $2 ORDER BY size', [from, to]);
   }
 
+  async entryBeyond(size: number): Promise<number | null> {
+    const [row] = await this.#database.query<{ leaf_index: string }>(
+      `SELECT leaf_index FROM log_entry WHERE leaf_index < 0 OR leaf_index >= $1
+       ORDER BY leaf_index < 0 DESC, leaf_index DESC LIMIT 1`,
+      [size],
+    );
+    return row ? Number(row.leaf_index) : null;
+  }
+
   async entries(start: number, end: number): Promise<LoggedEntry[]> {
     const entries: LoggedEntry[] = [];
     await this.#database.copyOut(

@@ -144,6 +144,23 @@ for (const [what, statements, expected] of [
     new RegExp(`^entry ${SIZE} is in no checkpoint`),
   ],
   [
+    'a row inserted with an entry far behind the last',
+    [
+      `INSERT INTO log_entry SELECT leaf_index + 5000, kind, xact, row_id + 1000, row_recorded_at, leaf_hash
+       FROM log_entry ORDER BY leaf_index DESC LIMIT 1`,
+    ],
+    new RegExp(`^entry ${SIZE + 4999} is in no checkpoint`),
+  ],
+  [
+    'a row inserted with an entry before the first',
+    [
+      `ALTER TABLE log_entry DROP CONSTRAINT IF EXISTS log_entry_leaf_index_check`,
+      `INSERT INTO log_entry SELECT -1, kind, xact, row_id + 1000, row_recorded_at, leaf_hash
+       FROM log_entry ORDER BY leaf_index DESC LIMIT 1`,
+    ],
+    /^entry -1 is in no checkpoint/,
+  ],
+  [
     'two rows swapped',
     [
       `UPDATE issuance SET (serial, certificate, certificate_sha256, public_key_sha256) =
