@@ -19,7 +19,7 @@ import { Listener, type Topic } from '../db/listen.ts';
 import { PostgresLog } from '../db/log.ts';
 import { migrate } from '../db/migrate.ts';
 import { ensurePartitions } from '../db/partitions.ts';
-import { listDenials } from '../db/revocations.ts';
+import { listDenialsInForce } from '../db/revocations.ts';
 import { freeServerNode, keepServerNode } from '../db/server-nodes.ts';
 import { PostgresTokenUses } from '../db/token-uses.ts';
 import { PostgresTokenStore } from '../db/tokens.ts';
@@ -142,7 +142,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   });
   stack.defer(() => http.close(HTTP_GRACE_MS));
 
-  const grants = new Grants(entries, () => listDenials(database));
+  const grants = new Grants(entries, () => listDenialsInForce(database));
   await untilDatabaseAnswers(log, options.signal, async () => {
     await migrate({ url, ownerUrl: config.databaseOwnerUrl, log });
     await ensurePartitions(database);

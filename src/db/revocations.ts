@@ -18,9 +18,18 @@ interface DenialRow {
 }
 
 /** All denials, the lifted ones too, by time of making. */
-export async function listDenials(database: Queryable): Promise<Denial[]> {
+export function listDenials(database: Queryable): Promise<Denial[]> {
+  return readDenials(database, '');
+}
+
+/** Those that somebody is denied by, of which there is a bound; the lifted ones stay for ever. */
+export function listDenialsInForce(database: Queryable): Promise<Denial[]> {
+  return readDenials(database, 'WHERE lifted_at IS NULL');
+}
+
+async function readDenials(database: Queryable, where: string): Promise<Denial[]> {
   const rows = await database.query<DenialRow>(
-    'SELECT id, identity, instance, node, reason, actor, created_at, lifted_at FROM denial ORDER BY id',
+    `SELECT id, identity, instance, node, reason, actor, created_at, lifted_at FROM denial ${where} ORDER BY id`,
   );
   return rows.map((row) => ({
     id: Number(row.id),
