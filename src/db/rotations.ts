@@ -39,7 +39,7 @@ export async function listRotations(database: Queryable): Promise<Rotation[]> {
     crossSign: row.cross_sign,
     holdSeconds: row.hold_seconds,
     requested: row.requested,
-    requestedBy: row.requested && row.requested_by,
+    requestedBy: row.requested_by,
     force: row.force,
     oldId: row.old_id,
     newId: row.new_id,

@@ -48,8 +48,9 @@ const STEPS_LIMIT = 20;
 /**
  * Takes the steps that nothing is waited for, each in a transaction of its own under the lock, where it is planned
  * anew: so of several replicas that act at once one takes a step and the others find it taken, and a crash
- * between any two loses nothing. Steps of an operator's rotation are on record under his name, what another asked for under
- * that one's, the rest under `actor`. A step that fails holds up only what follows it: a rotation that can't go on leaves the others alone.
+ * between any two loses nothing. Steps of an operator's rotation are on record under his name, what another asked for
+ * under that one's, the rest under `actor`. A step that fails holds up only what follows it: a rotation that can't go on
+ * leaves the others alone.
  * Resolves to the steps taken here; throws what the first that failed did, after all others.
  */
 export async function applyPlan(options: ApplyOptions, actor: string): Promise<Step[]> {
@@ -102,8 +103,7 @@ async function applyNext(
 function actorOf(step: Step): string | null {
   if (!('rotation' in step)) return null;
   if (step.kind === 'start') return step.rotation.actor;
-  const { actor, requested, requestedBy } = step.rotation;
-  return (step.kind === requested ? requestedBy : null) ?? actor;
+  return step.rotation.requestedBy ?? step.rotation.actor;
 }
 
 /** Of all that a plan has at once it names one: there is one rotation of a kind at a time. */

@@ -56,7 +56,7 @@ async function activate(rotation: Rotation, context: StepContext): Promise<void>
     if (key.state === 'active' || key.state === 'tainted')
       await setState(context, key, 'draining', 'authority.drain');
   await setState(context, keyOf(context, rotation.newId), 'active', 'authority.activate');
-  await tx.updateRotation(rotation.id, { requested: null, force: false });
+  await tx.updateRotation(rotation.id, { requested: null, requestedBy: null, force: false });
 }
 
 /**
@@ -72,13 +72,18 @@ async function retire(rotation: Rotation, context: StepContext): Promise<void> {
       'authority_unavailable',
       `${count} tokens were signed meanwhile: retiring is tried again`,
     );
-  await context.tx.updateRotation(id, { outcome: 'done', requested: null, force: false });
+  await context.tx.updateRotation(id, { outcome: 'done', requested: null, requestedBy: null, force: false });
 }
 
 /** Goes back, while nothing was signed by the new key. */
 async function abort({ newId, id }: Rotation, context: StepContext): Promise<void> {
   if (newId !== null) await end(keyOf(context, newId), context);
-  await context.tx.updateRotation(id, { outcome: 'aborted', requested: null, force: false });
+  await context.tx.updateRotation(id, {
+    outcome: 'aborted',
+    requested: null,
+    requestedBy: null,
+    force: false,
+  });
 }
 
 async function end(key: StoredJwtKey, context: StepContext): Promise<void> {

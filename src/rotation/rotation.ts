@@ -19,7 +19,7 @@ export interface Rotation {
   /** How long consumers that cannot acknowledge are waited for after they were last sent a bundle. */
   readonly holdSeconds: number;
   readonly requested: RotationRequest | null;
-  /** Who asked for it; null where nothing is asked for. */
+  /** Who asked for it, and after going back for what follows; null where that is who began the rotation. */
   readonly requestedBy: string | null;
   /** The requested step does not wait for its gate. */
   readonly force: boolean;

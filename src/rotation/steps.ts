@@ -22,7 +22,12 @@ export async function activate(rotation: Rotation, context: StepContext): Promis
     if (isReplaced(old, rotation)) await setState(context, old, 'draining', 'authority.drain');
   for (const id of new Set([rotation.newId ?? '', issuing.id]))
     await setState(context, findAuthority(situation, id), 'active', 'authority.activate');
-  await tx.updateRotation(rotation.id, { requested: null, force: false, gateOpenSince: null });
+  await tx.updateRotation(rotation.id, {
+    requested: null,
+    requestedBy: null,
+    force: false,
+    gateOpenSince: null,
+  });
   if (rotation.kind === 'root') await overtake(context);
   if (rotation.force) await recordForced(rotation, context);
 }
@@ -69,7 +74,7 @@ export async function retire(rotation: Rotation, context: StepContext): Promise<
     await end(ended, context);
     await checkNothingOutstanding(rotation, ended, context);
   }
-  await tx.updateRotation(rotation.id, { outcome: 'done', requested: null, force: false });
+  await tx.updateRotation(rotation.id, { outcome: 'done', requested: null, requestedBy: null, force: false });
 }
 
 /**
@@ -107,7 +112,12 @@ export async function abort(rotation: Rotation, context: StepContext): Promise<v
     const fresh = findAuthority(situation, rotation.newId);
     await end(fresh.kind === 'root' ? [fresh, ...issuingOf(authorities, fresh.id)] : [fresh], context);
   }
-  return tx.updateRotation(rotation.id, { outcome: 'aborted', requested: null, force: false });
+  return tx.updateRotation(rotation.id, {
+    outcome: 'aborted',
+    requested: null,
+    requestedBy: null,
+    force: false,
+  });
 }
 
 /** What an abort after the activation lets sign again. Throws `conflict` where nothing of the old root can. */
@@ -128,6 +138,7 @@ export function wayBack(
   return { old, issuing };
 }
 
+/** What follows goes on by itself, and is still of the one who asked for it. */
 async function swap(rotation: Rotation, context: StepContext): Promise<void> {
   const { tx, situation, now } = context;
   const { authorities } = situation;

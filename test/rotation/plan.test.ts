@@ -138,6 +138,18 @@ test('step by step each step waits for its command, and refuses to come before i
   t.is(world.store.state.events.at(-1)?.actor, BY_HAND.actor);
 });
 
+test('what follows from going back is on record under the one who asked for that', async (t) => {
+  const world = createWorld();
+  await world.advance();
+  await startOrResume(world.options, { ...BY_HAND, handsFree: false });
+  await world.advance();
+  await requestStep(world.options, step('activate'));
+  await world.advance();
+  await requestStep(world.options, { ...step('abort'), actor: 'operator:careful' });
+  t.deepEqual(await world.advance(), ['abort', 'retire']);
+  t.is(world.store.state.events.at(-1)?.actor, 'operator:careful');
+});
+
 test('abort before the activation leaves no trace in the bundles', async (t) => {
   const world = createWorld();
   await world.advance();
