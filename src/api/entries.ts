@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { CarnetError } from '../errors.ts';
 import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.ts';
 import type { RegistrationEntry } from '../policy/entry.ts';
-import type { EntryInput, EntryStore } from '../policy/entry-store.ts';
+import type { EntryGuard, EntryInput, EntryStore } from '../policy/entry-store.ts';
 import { mayBecome } from '../policy/id-template.ts';
 import { parseEntry } from '../policy/parse-entry.ts';
 import { planEntries } from './entry-plan.ts';
@@ -121,8 +121,7 @@ export function entryRoutes(
       statuses: [201],
       handle: async ({ body, caller }) => {
         const input = parseEntry(body, trustDomain);
-        checkRoles([input], caller, roleIdentities);
-        return entryBody(await entries.create(input, caller.actor));
+        return entryBody(await entries.create(input, caller.actor, guardOf(caller, roleIdentities)));
       },
     }),
     defineRoute({
@@ -142,8 +141,10 @@ export function entryRoutes(
         const inputs = body.entries.map((input, i) => inList(i, () => parseEntry(input, trustDomain)));
         const live = await entries.list();
         const plan = planEntries(live, inputs, body.prune);
-        const replaced = live.filter(({ id }) => plan.updated.some((update) => update.id === id));
-        checkRoles([...inputs, ...replaced, ...plan.deleted], caller, roleIdentities);
+        const guard = guardOf(caller, roleIdentities);
+        const updated = new Set(plan.updated.map(({ id }) => id));
+        const replaced = live.filter(({ id }) => updated.has(id));
+        for (const entry of [...plan.created, ...plan.updated, ...replaced, ...plan.deleted]) guard(entry);
         if (body.dry_run)
           return {
             dry_run: true,
@@ -152,13 +153,13 @@ export function entryRoutes(
             unchanged: plan.unchanged,
             deleted: plan.deleted.map(entryBody),
           };
-        const changes = await entries.apply(plan.inputs, caller.actor);
+        const changes = await entries.apply(plan.inputs, caller.actor, guard);
         return {
           dry_run: false,
           created: changes.created.map(entryBody),
           updated: changes.updated.map(entryBody),
           unchanged: changes.unchanged,
-          deleted: (await deleteAll(entries, plan.deleted, caller.actor)).map(entryBody),
+          deleted: (await deleteAll(entries, plan.deleted, caller.actor, guard)).map(entryBody),
         };
       },
     }),
@@ -173,35 +174,27 @@ export function entryRoutes(
         'Answers the last version.',
       params: z.strictObject({ id: NameInput }),
       response: Entry,
-      handle: async ({ params: { id }, caller }) => {
-        const live = await entries.list();
-        const ended = live.filter((entry) => entry.id === id);
-        checkRoles(ended, caller, roleIdentities);
-        return entryBody(await entries.delete(id, caller.actor));
-      },
+      handle: async ({ params, caller }) =>
+        entryBody(await entries.delete(params.id, caller.actor, guardOf(caller, roleIdentities))),
     }),
   ];
 }
 
 /**
  * Whoever may write entries, and may not make every token, writes none for an identity that has a role: he would have
- * it by that, and a certificate is limited to no scopes. Nor does he end one: an auditor would be shut out. Throws
- * `permission_denied`.
+ * it by that, and a certificate is limited to no scopes. Nor does he end one, for whoever has the role by it. The guard
+ * throws `permission_denied`.
  */
-function checkRoles(
-  changed: readonly Pick<EntryInput, 'spiffeId'>[],
-  caller: Caller,
-  roleIdentities: readonly SpiffeId[],
-): void {
-  const { role, scopes, actor } = caller;
-  const answersForRoles = role !== null && rolesFor('admin').includes(role);
-  if (answersForRoles && scopes === null) return;
-  const taken = roleIdentities.find((id) => changed.some(({ spiffeId }) => mayBecome(spiffeId, id)));
-  if (taken !== undefined)
-    throw new CarnetError(
-      'permission_denied',
-      `${taken} has a role by --identity-role: ${actor} may neither write nor delete an entry that could give it`,
-    );
+function guardOf({ role, scopes, actor }: Caller, roleIdentities: readonly SpiffeId[]): EntryGuard {
+  if (scopes === null && role !== null && rolesFor('admin').includes(role)) return () => undefined;
+  return ({ spiffeId }) => {
+    const taken = roleIdentities.find((id) => mayBecome(spiffeId, id));
+    if (taken !== undefined)
+      throw new CarnetError(
+        'permission_denied',
+        `${taken} has a role by --identity-role: ${actor} may neither write nor delete an entry that could give it`,
+      );
+  };
 }
 
 /** Whether `part`, in lower case, is in what a person knows it by. */
@@ -233,11 +226,12 @@ async function deleteAll(
   entries: EntryStore,
   doomed: readonly RegistrationEntry[],
   actor: string,
+  guard: EntryGuard,
 ): Promise<RegistrationEntry[]> {
   const deleted: RegistrationEntry[] = [];
   for (const { id } of doomed)
     try {
-      deleted.push(await entries.delete(id, actor));
+      deleted.push(await entries.delete(id, actor, guard));
     } catch (error) {
       if (!(error instanceof CarnetError) || error.code !== 'not_found') throw error;
     }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { CarnetError } from '../errors.ts';
 import type { RegistrationEntry } from '../policy/entry.ts';
-import type { EntryChanges, EntryInput, EntryStore } from '../policy/entry-store.ts';
+import type { EntryChanges, EntryGuard, EntryInput, EntryStore } from '../policy/entry-store.ts';
 import type { Database, Queryable } from './database.ts';
 import { ENTRY_COLUMNS, type EntryRow, entryOf, rowOf } from './entry-rows.ts';
 import { notify } from './listen.ts';
@@ -33,8 +33,9 @@ export class PostgresEntryStore implements EntryStore {
     return rows.map(entryOf);
   }
 
-  create(input: EntryInput, actor: string): Promise<RegistrationEntry> {
+  create(input: EntryInput, actor: string, guard: EntryGuard = allow): Promise<RegistrationEntry> {
     return this.#change(async (tx) => {
+      guard(input);
       const [change] = await plan(tx, [identified(input, input.id ?? randomUUID())]);
       if (change === undefined || change.before !== null)
         throw new CarnetError(
@@ -46,12 +47,13 @@ export class PostgresEntryStore implements EntryStore {
     });
   }
 
-  apply(inputs: readonly EntryInput[], actor: string): Promise<EntryChanges> {
+  apply(inputs: readonly EntryInput[], actor: string, guard: EntryGuard = allow): Promise<EntryChanges> {
     return this.#change(async (tx) => {
       const changes = await plan(
         tx,
         inputs.map((input) => identified(input, requireId(input))),
       );
+      for (const { before, after } of changes) for (const entry of [before, after]) if (entry) guard(entry);
       if (changes.length > 0) await this.#write(tx, changes, actor);
       return {
         created: changes.filter(({ before }) => before === null).map(({ after }) => after),
@@ -61,13 +63,14 @@ export class PostgresEntryStore implements EntryStore {
     });
   }
 
-  delete(id: string, actor: string): Promise<RegistrationEntry> {
+  delete(id: string, actor: string, guard: EntryGuard = allow): Promise<RegistrationEntry> {
     return this.#change(async (tx) => {
       const [row] = await tx.query<EntryRow>(`DELETE FROM entry WHERE id = $1 RETURNING ${ENTRY_COLUMNS}`, [
         id,
       ]);
       if (!row) throw new CarnetError('not_found', `there is no entry ${JSON.stringify(id)}`);
       const last = entryOf(row);
+      guard(last);
       await insertVersions(tx, [{ ...last, version: last.version + 1 }], actor, true);
       await insertEvents(tx, [
         { actor, action: 'entry.delete', subject: id, before: { ...last }, after: null, reason: '' },
@@ -118,6 +121,8 @@ export class PostgresEntryStore implements EntryStore {
       );
   }
 }
+
+const allow: EntryGuard = () => undefined;
 
 const ENTRIES_IN_JSON = `json_to_recordset($1) AS given (
   id text, version integer, spiffe_id text, selectors text[], dns_names text[], ttl_seconds integer, hint text,
