@@ -16,29 +16,37 @@ const TELLS = `
   AND told.content ->> 'hint' IS NOT DISTINCT FROM version.hint
   AND coalesce((told.content -> 'federatesWith')::jsonb, '[]') = to_jsonb(version.federates_with)`;
 
-const NAMED = `'version ' || version || ' of the entry ' || entry_id`;
+/** In JSON a NUL, of which PostgreSQL makes an error, and not the text `\\u0000`. */
+const NUL = `'(^|[^\\\\])(\\\\\\\\)*\\\\u0000'`;
+
+/** What an event says of a version; null where PostgreSQL can read none of it. */
+function contentOf(ended: string): string {
+  return `(SELECT CASE WHEN content::text ~ ${NUL} THEN NULL ELSE content END AS content
+    FROM (SELECT CASE WHEN ${ended} THEN event.before ELSE event.after END AS content) AS said) AS told`;
+}
 
 /** A version is written before its event. Of those from $1 on: earlier ones' events may be out of history. */
 const UNTOLD = `
-  SELECT ${NAMED} || ' is not what any operator event says that somebody wrote' AS fault
+  SELECT 'version ' || version || ' of the entry ' || entry_id || ' is not what any operator event says that somebody wrote' AS fault
   FROM entry_version AS version
   WHERE recorded_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
     AND NOT EXISTS (
-      SELECT FROM operator_event AS event
-      CROSS JOIN LATERAL (SELECT CASE WHEN version.deleted THEN event.before ELSE event.after END AS content) AS told
-      WHERE ${TELLS})
+      SELECT FROM operator_event AS event CROSS JOIN LATERAL ${contentOf('version.deleted')} WHERE ${TELLS})
   ORDER BY entry_id, version LIMIT 1`;
 
 const LOST = `
-  SELECT ${NAMED} || ', of which an operator event tells, is gone' AS fault
-  FROM operator_event AS event
-  CROSS JOIN LATERAL (
-    SELECT event.subject AS entry_id, CASE event.action WHEN 'entry.delete' THEN (event.before ->> 'version')::integer + 1
-      ELSE (event.after ->> 'version')::integer END AS version) AS told
-  WHERE event.action IN ('entry.create', 'entry.update', 'entry.delete') AND told.version IS NOT NULL
-    AND NOT EXISTS (
-      SELECT FROM entry_version AS kept WHERE kept.entry_id = told.entry_id AND kept.version = told.version)
-  ORDER BY entry_id, version LIMIT 1`;
+  SELECT 'the version of the entry ' || event.subject || ' is gone that ' || event.action || ' of version '
+    || (told.content ->> 'version') || ' made' AS fault
+  FROM operator_event AS event CROSS JOIN LATERAL ${contentOf("event.action = 'entry.delete'")}
+  WHERE event.action IN ('entry.create', 'entry.update', 'entry.delete') AND told.content ->> 'version' IS NOT NULL AND NOT EXISTS (
+    SELECT FROM entry_version AS kept WHERE kept.entry_id = event.subject
+      AND (kept.version - (event.action = 'entry.delete')::integer)::text = told.content ->> 'version')
+  ORDER BY event.recorded_at, event.id LIMIT 1`;
+
+/** Versions count from 1, also of an entry that was deleted and made again. */
+const GAP = `
+  SELECT 'a version of the entry ' || entry_id || ' is gone: it has ' || count(*) || ', and the last is ' || max(version) AS fault
+  FROM entry_version GROUP BY entry_id HAVING count(*) <> max(version) ORDER BY entry_id LIMIT 1`;
 
 /** By what is granted from is what the last version says, or nothing where that ended the entry. */
 const LIVE = `
@@ -59,6 +67,7 @@ export async function findFalseRule(database: Queryable, fromMicros: bigint): Pr
   const faults = [
     await database.query<{ fault: string }>(UNTOLD, [fromMicros]),
     await database.query<{ fault: string }>(LOST),
+    await database.query<{ fault: string }>(GAP),
     await database.query<{ fault: string }>(LIVE),
   ];
   return faults.flat()[0]?.fault ?? null;
