@@ -7,7 +7,7 @@ const QUOTE = 0x22;
 const INDEX = /^(?:\{"leaf_index":)?(\d{1,15}),/;
 const INDEX_BYTES = 32;
 /** Of one record, whatever its evidence: what has no end is no export. */
-const MAX_LINE_BYTES = 64 * 2 ** 20;
+const MAX_LINE_BYTES = 16 * 2 ** 20;
 
 /** Cuts what comes in pieces after whole lines, and keeps count of them. In quotes, a CSV's line goes on. */
 export class ExportLines {
@@ -20,23 +20,30 @@ export class ExportLines {
   lastIndex: number | null = null;
   readonly #quoted: boolean;
   #rest: Buffer = Buffer.alloc(0);
+  /** Whether the rest ends within quotes. */
+  #open = false;
 
   constructor(format: ExportFormat) {
     this.#quoted = format === 'csv';
   }
 
-  /** The lines that are whole with this piece. Throws `too_large` for one without end. */
+  /** The lines that are whole with this piece, each byte of which is looked at once. Throws `too_large` for one without end. */
   push(piece: Uint8Array): Buffer[] {
     const text = Buffer.concat([this.#rest, piece]);
     const lines: Buffer[] = [];
-    let at = 0;
-    for (let end = this.#lineEnd(text, at); end !== -1; end = this.#lineEnd(text, at)) {
-      lines.push(text.subarray(at, end));
-      at = end;
+    let start = 0;
+    let from = this.#rest.length;
+    for (let end = text.indexOf(LINE_FEED, from); end !== -1; end = text.indexOf(LINE_FEED, from)) {
+      this.#passQuotes(text.subarray(from, end));
+      from = end + 1;
+      if (this.#open) continue;
+      lines.push(text.subarray(start, from));
+      start = from;
     }
-    if (text.length - at > MAX_LINE_BYTES)
+    this.#passQuotes(text.subarray(from));
+    if (text.length - start > MAX_LINE_BYTES)
       throw new CarnetError('too_large', `a line is longer than ${MAX_LINE_BYTES} bytes: this is no export`);
-    this.#rest = Buffer.from(text.subarray(at));
+    this.#rest = Buffer.from(text.subarray(start));
     for (const line of lines) this.#note(line);
     return lines;
   }
@@ -49,16 +56,13 @@ export class ExportLines {
   /** Forgets what came after the last whole line: it comes again. */
   dropRest(): void {
     this.#rest = Buffer.alloc(0);
+    this.#open = false;
   }
 
-  /** Behind the end of the line that begins at `start`, or -1. */
-  #lineEnd(text: Buffer, start: number): number {
-    for (let from = start; ; ) {
-      const end = text.indexOf(LINE_FEED, from);
-      if (end === -1) return -1;
-      if (!this.#quoted || isEven(text, start, end)) return end + 1;
-      from = end + 1;
-    }
+  /** Each quote that opens is closed (RFC 4180): within a field it is doubled. */
+  #passQuotes(text: Buffer): void {
+    if (!this.#quoted) return;
+    for (let at = text.indexOf(QUOTE); at !== -1; at = text.indexOf(QUOTE, at + 1)) this.#open = !this.#open;
   }
 
   #note(line: Buffer): void {
@@ -69,11 +73,4 @@ export class ExportLines {
     this.firstIndex ??= Number(index);
     this.lastIndex = Number(index);
   }
-}
-
-/** Whether each quote that opens is closed (RFC 4180): within a field it is doubled. */
-function isEven(text: Buffer, start: number, end: number): boolean {
-  let quotes = 0;
-  for (let at = text.indexOf(QUOTE, start); at !== -1 && at < end; at = text.indexOf(QUOTE, at + 1)) quotes++;
-  return quotes % 2 === 0;
 }

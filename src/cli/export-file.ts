@@ -47,7 +47,7 @@ export class ExportFile implements AsyncDisposable {
   private constructor(file: string, start: ExportStart, handle: FileHandle) {
     this.#file = file;
     this.start = start;
-    this.size = openCheckpoint(start.checkpoint, parseVerifierKey(start.verifier_key)).size;
+    this.size = sizeOf(start);
     this.#handle = handle;
     this.#lines = new ExportLines(formOf(start.request).format);
   }
@@ -64,7 +64,7 @@ export class ExportFile implements AsyncDisposable {
     if (existsSync(file)) throw alreadyThere(file);
     const handle = await onDisk(file, () => open(partialPath(file), 'a+', MODE));
     try {
-      lock(handle, file);
+      await lock(handle, file);
     } catch (error) {
       await handle.close();
       throw error;
@@ -76,8 +76,8 @@ export class ExportFile implements AsyncDisposable {
       await made.#readBack();
       return made;
     } catch (error) {
+      await using _ = handle;
       if (!existsSync(startPath(file)) && (await handle.stat()).size === 0) await rm(partialPath(file));
-      await handle.close();
       throw error;
     }
   }
@@ -165,11 +165,22 @@ export class ExportFile implements AsyncDisposable {
   }
 }
 
-/** Until it is closed. Of two that end at the same time, the second finds FILE. */
-function lock(handle: FileHandle, file: string): void {
-  if (!tryLock(handle.fd))
-    throw new CarnetError('conflict', `another process writes ${partialPath(file)}: let it end`);
-  if (existsSync(file)) throw alreadyThere(file);
+/** Throws for a checkpoint that is not by the log's key. */
+function sizeOf({ checkpoint, verifier_key }: ExportStart): number {
+  return openCheckpoint(checkpoint, parseVerifierKey(verifier_key)).size;
+}
+
+/** Until it is closed. The one who had it before may have ended the export meanwhile, or given it up. */
+async function lock(handle: FileHandle, file: string): Promise<void> {
+  const partial = partialPath(file);
+  if (!(await onDisk(file, async () => tryLock(handle.fd))))
+    throw new CarnetError('conflict', `another process writes ${partial}: let it end`);
+  const [held, named] = [await handle.stat(), statSync(partial, { throwIfNoEntry: false })];
+  if (held.ino !== named?.ino)
+    throw new CarnetError('conflict', `another process wrote ${partial} a moment ago: repeat the command`);
+  if (!existsSync(file)) return;
+  if (held.size === 0) await rm(partial);
+  throw alreadyThere(file);
 }
 
 function alreadyThere(file: string): CarnetError {
@@ -198,6 +209,7 @@ async function readStart(file: string, asked: ExportStart['asked']): Promise<Exp
 }
 
 async function writeStart(file: string, start: ExportStart): Promise<ExportStart> {
+  sizeOf(start);
   const partial = partialPath(file);
   if (existsSync(partial) && statSync(partial).size > 0)
     throw new CarnetError(

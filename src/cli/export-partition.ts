@@ -35,8 +35,9 @@ export async function exportPartition(
   const verifierKey = formatVerifierKey(verifierOf(key));
   const file = join(directory, `${partition.name}.ndjson`);
   const request = requestOf(partition);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  await syncDirectory(dirname(resolve(directory)));
+  const made = await mkdir(directory, { recursive: true, mode: 0o700 });
+  for (let at = resolve(directory); made !== undefined && at.length >= resolve(made).length; at = dirname(at))
+    await syncDirectory(dirname(at));
   if (!existsSync(file)) {
     const start = { request, checkpoint: head.note, verifier_key: verifierKey };
     await write(database, file, start);

@@ -258,8 +258,12 @@ test.serial('what another process writes is left alone', async (t) => {
 
 test.serial('an export that cannot begin leaves nothing', async (t) => {
   const { run, file } = await startExporter(t);
-  t.is((await run('export', '--output', file('all'), '--checkpoint', file('none'))).code, 1);
-  t.false(existsSync(`${file('all')}.partial`));
+  writeFileSync(file('foreign'), 'no checkpoint\n');
+  for (const checkpoint of ['none', 'foreign']) {
+    t.is((await run('export', '--output', file('all'), '--checkpoint', file(checkpoint))).code, 1);
+    t.false(existsSync(`${file('all')}.partial`) || existsSync(`${file('all')}.partial.json`), checkpoint);
+  }
+  t.is((await run('export', '--output', file('all'))).code, 0);
 });
 
 test.serial('what an export was begun with is written once, also where there is no room later', async (t) => {
