@@ -25,7 +25,7 @@ export function Frame({ session, path, children }: FrameProps): VNode {
       <header class="side">
         <a class="brand" href="/ui/"><${Mark} />Carnet</a>
         <nav aria-label="Pages">
-          ${ROUTES.filter(({ listed, closedTo }) => listed && closedTo !== session.role).map(
+          ${ROUTES.filter(({ listed, isFor }) => listed && isFor?.(session) !== false).map(
             (route) =>
               html`<a href=${urlOf(route.path)} aria-current=${isWithin(path, route.path) ? 'page' : null}>${route.title}</a>`,
           )}

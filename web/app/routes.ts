@@ -9,6 +9,7 @@ import { IssuancePage } from './pages/issuance.ts';
 import { IssuancesPage } from './pages/issuances.ts';
 import { OverviewPage } from './pages/overview.ts';
 import { RevocationsPage } from './pages/revocations.ts';
+import { readsEvents } from './rest/session.ts';
 
 export interface PageProps {
   /** What stands in the path for `:name`. */
@@ -25,8 +26,8 @@ interface Route {
   readonly page: ComponentType<PageProps>;
   /** Whether the navigation names it. */
   readonly listed: boolean;
-  /** Who may not read it: the navigation does not lead there. */
-  readonly closedTo?: SessionBody['role'];
+  /** Who may read it, where not everybody may: the navigation leads nobody else there. */
+  readonly isFor?: (session: SessionBody) => boolean;
 }
 
 /** Every page there is, in the order of the navigation. */
@@ -39,7 +40,7 @@ export const ROUTES: readonly Route[] = [
   { path: '/authorities', title: 'Authorities', page: AuthoritiesPage, listed: true },
   { path: '/entries', title: 'Entries', page: EntriesPage, listed: true },
   { path: '/revocations', title: 'Revocations', page: RevocationsPage, listed: true },
-  { path: '/events', title: 'Events', page: EventsPage, listed: true, closedTo: 'operator' },
+  { path: '/events', title: 'Events', page: EventsPage, listed: true, isFor: readsEvents },
 ];
 
 /** The page of a path, with its parameters; undefined for a path that is none. */

@@ -3,6 +3,7 @@ import type { AuthorityBody } from '../../../src/api/authorities.ts';
 import type { JwtKeyBody } from '../../../src/api/jwt-keys.ts';
 import { html } from '../html.ts';
 import { urlOf } from '../location.ts';
+import { EventsLink } from '../parts/events-link.ts';
 import { Empty } from '../parts/notice.ts';
 import { type Column, Table } from '../parts/table.ts';
 import { Time, useNow } from '../parts/time.ts';
@@ -40,7 +41,7 @@ const COLUMNS: readonly Column<Authority>[] = [
   {
     label: 'Record',
     cell: ({ id, parent }) => html`
-      <a href=${urlOf('/events', { subject: id })} aria-label="Events of ${id}">events</a>${' '}
+      <${EventsLink} filters=${{ subject: id }} label="Events of ${id}" />${' '}
       ${parent !== undefined && parent !== id && html`<a href=${urlOf('/issuances', { authority: id })} aria-label="Issuances of ${id}">issuances</a>`}
     `,
     wide: true,

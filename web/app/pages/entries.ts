@@ -2,6 +2,7 @@ import type { VNode } from 'preact';
 import type { EntryBody } from '../../../src/api/entries.ts';
 import { html } from '../html.ts';
 import { urlOf } from '../location.ts';
+import { EventsLink } from '../parts/events-link.ts';
 import { Identity } from '../parts/identity.ts';
 import { Empty, Trouble } from '../parts/notice.ts';
 import { SearchBox } from '../parts/search-box.ts';
@@ -47,7 +48,7 @@ const COLUMNS: readonly Column<EntryBody>[] = [
     label: 'Record',
     cell: ({ id }) => html`
       <a href=${urlOf('/issuances', { entry: id })} aria-label="Issuances by ${id}">issuances</a>${' '}
-      <a href=${urlOf('/events', { subject: id, action: 'entry.' })} aria-label="Versions of ${id}">versions</a>
+      <${EventsLink} filters=${{ subject: id, action: 'entry.' }} label="Versions of ${id}" text="versions" />
     `,
   },
 ];

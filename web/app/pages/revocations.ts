@@ -3,6 +3,7 @@ import type { DenialBody } from '../../../src/api/revocations.ts';
 import { html } from '../html.ts';
 import { urlOf } from '../location.ts';
 import { Confirm } from '../parts/confirm.ts';
+import { EventsLink } from '../parts/events-link.ts';
 import { Identity } from '../parts/identity.ts';
 import { Empty, Trouble } from '../parts/notice.ts';
 import { type Column, Table } from '../parts/table.ts';
@@ -50,7 +51,7 @@ export function RevocationsPage(): VNode {
     {
       label: 'Record',
       cell: (denial: DenialBody) => html`
-        <a href=${urlOf('/events', { subject: String(denial.id), action: 'revocation.' })} aria-label="Events of revocation ${denial.id}">events</a>
+        <${EventsLink} filters=${{ subject: String(denial.id), action: 'revocation.' }} label="Events of revocation ${denial.id}" />
         ${mayLift && denial.lifted_at === null && html`<div><${LiftAction} of=${denial} changed=${live.reload} /></div>`}
       `,
     },

@@ -2,7 +2,7 @@ import type { VNode } from 'preact';
 import { useEffect } from 'preact/hooks';
 import type { EndedRotationBody } from '../../../src/api/rotations.ts';
 import { html } from '../html.ts';
-import { urlOf } from '../location.ts';
+import { EventsLink } from '../parts/events-link.ts';
 import { Empty, Trouble } from '../parts/notice.ts';
 import { type Column, Table } from '../parts/table.ts';
 import { durationText, Time } from '../parts/time.ts';
@@ -41,7 +41,7 @@ const COLUMNS: readonly Column<EndedRotationBody>[] = [
   {
     label: 'Record',
     cell: ({ old_id, new_id }) =>
-      html`<a href=${urlOf('/events', { subject: new_id ?? old_id })} aria-label="Events of ${new_id ?? old_id}">events</a>`,
+      html`<${EventsLink} filters=${{ subject: new_id ?? old_id }} label="Events of ${new_id ?? old_id}" />`,
     wide: true,
   },
 ];

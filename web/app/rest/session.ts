@@ -64,6 +64,11 @@ export function mayChange(state: SessionState, scope: string): boolean {
   return role !== 'auditor' && (scopes === null || scopes.includes(`${scope}:write`));
 }
 
+/** Whether what operators did may be read: those who run the fleet don't. */
+export function readsEvents({ role }: SessionBody): boolean {
+  return role !== 'operator';
+}
+
 function signIn(session: SessionBody): void {
   setCsrfToken(session.csrf);
   change({ kind: 'signed-in', session });
