@@ -30,6 +30,7 @@ export async function run(args: string[]): Promise<void> {
     },
   });
   const entries = Number(values.entries);
+  const kinds = values.of.split(',').map((name) => [name, optionsOf(name)] as const);
   await using bench = await startBenchDatabase();
   for (let done = 0; done < entries; done += BATCH) {
     process.stderr.write(`${done} of ${entries} recorded\n`);
@@ -39,8 +40,7 @@ export async function run(args: string[]): Promise<void> {
   await sequenced(new PostgresLog(bench.database), entries);
   const idle = rssMiB(server.pid, 'VmRSS');
   const rows: (string | number)[][] = [];
-  for (const name of values.of.split(',')) {
-    const options = EXPORTS[name] ?? [];
+  for (const [name, options] of kinds) {
     process.stderr.write(`exporting ${name}\n`);
     const file = join(bench.directory, 'export');
     const begun = performance.now();
@@ -73,6 +73,13 @@ export async function run(args: string[]): Promise<void> {
   process.stdout.write(`${machine()}\n${entries} issuances; the server had ${Math.round(idle)} MiB before\n`);
   const header = ['', 'a second', 'MiB/s', 'server µs each', 'PostgreSQL µs', 'server MiB', 'command MiB'];
   process.stdout.write(formatTable(header, rows));
+}
+
+function optionsOf(name: string): readonly string[] {
+  const options = EXPORTS[name];
+  if (options === undefined)
+    throw new Error(`there is no export ${name}: ${Object.keys(EXPORTS).join(', ')}`);
+  return options;
 }
 
 async function sequenced(log: PostgresLog, entries: number): Promise<void> {

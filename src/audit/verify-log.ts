@@ -53,8 +53,8 @@ class Fault {
 /**
  * Recomputes the log from the rows, and compares: each row with its leaf, the leaves' order with that of transactions,
  * the tree with the nodes that are stored, with every checkpoint's signature and root, and with those that were kept
- * elsewhere; and looks for rows that the log passed over, for versions of entries that no event tells of or that are gone, and for
- * live entries that are not their last version. Stops at the first fault.
+ * elsewhere; and looks for rows that the log passed over, for versions of entries that no event tells of or that are
+ * gone, and for live entries that are not their last version. Stops at the first fault.
  *
  * With `since`, all of this for the entries behind it, on top of the tree that is stored: which must have its root, and
  * with it be consistent with what was kept. A row below it that was changed since shows when all is verified again.

@@ -3,7 +3,10 @@ import { JWT_SVID } from '../ca/profile.ts';
 import type { Conditions } from './conditions.ts';
 import type { Queryable } from './database.ts';
 
-/** Both ends count (RFC 5280 §4.1.2.5). By a difference, because the index by not_after would be thought to help; that by identity has it. */
+/**
+ * Both ends count (RFC 5280 §4.1.2.5). By a difference, because the index by not_after would be thought to help; that by
+ * identity has it.
+ */
 const UNEXPIRED = "(not_before <= ? AND not_after - ?::timestamptz >= interval '0')";
 const UNEXPIRED_OF_IDENTITY = '(not_before <= ? AND not_after >= ?)';
 

@@ -13,7 +13,10 @@ import {
 import { ISSUANCE_COLUMNS, type IssuanceRow } from './issuance-rows.ts';
 import { halvesOf, type Span } from './issuance-spans.ts';
 
-/** Of a prefix: how many rows of one stretch are put in the order of time as a whole; and, where the newest don't help, then. */
+/**
+ * Of a prefix: how many rows of one stretch are put in the order of time as a whole; and, where the newest don't help,
+ * then.
+ */
 const GATHER_FIRST = 6_000;
 const GATHER_ROWS = 20_000;
 /** Of a prefix that more have: how many of the newest rows are looked through. */
