@@ -11,7 +11,7 @@ import type { IssuanceDetail, IssuanceFilter, IssuancePage, IssuanceQuery } from
 import type { Expiries, GrantedIdentity, Report, ReportRequest, Reports } from '../../src/audit/report.ts';
 import { CarnetError } from '../../src/errors.ts';
 import type { RegistrationEntry } from '../../src/policy/entry.ts';
-import type { EntryChanges, EntryInput, EntryStore } from '../../src/policy/entry-store.ts';
+import type { EntryChanges, EntryGuard, EntryInput, EntryStore } from '../../src/policy/entry-store.ts';
 
 /** Stands for the database's connection: while down, every call fails as the real stores do. */
 export class Outage {
@@ -39,20 +39,22 @@ export class MemoryEntries implements EntryStore {
     return [...this.entries.values()];
   }
 
-  async create(input: EntryInput, actor: string): Promise<RegistrationEntry> {
+  async create(input: EntryInput, actor: string, guard?: EntryGuard): Promise<RegistrationEntry> {
     this.#outage.check();
+    guard?.(input);
     const id = input.id ?? `made-${this.entries.size + 1}`;
     if (this.entries.has(id)) throw new CarnetError('already_exists', `there is an entry ${id} already`);
     return this.#put({ ...input, id, version: 1 }, actor, 'entry.create');
   }
 
-  async apply(inputs: readonly EntryInput[], actor: string): Promise<EntryChanges> {
+  async apply(inputs: readonly EntryInput[], actor: string, guard?: EntryGuard): Promise<EntryChanges> {
     this.#outage.check();
     const [created, updated]: RegistrationEntry[][] = [[], []];
     let unchanged = 0;
     for (const input of inputs) {
       if (input.id === null) throw new CarnetError('entry_invalid', 'an entry to apply needs an id');
       const before = this.entries.get(input.id);
+      for (const entry of [before, input]) if (entry !== undefined) guard?.(entry);
       const next = { ...input, id: input.id, version: (before?.version ?? 0) + 1 };
       if (before === undefined) created?.push(this.#put(next, actor, 'entry.create'));
       else if (JSON.stringify({ ...before, version: 0 }) === JSON.stringify({ ...next, version: 0 }))
@@ -62,10 +64,11 @@ export class MemoryEntries implements EntryStore {
     return { created: created ?? [], updated: updated ?? [], unchanged };
   }
 
-  async delete(id: string, actor: string): Promise<RegistrationEntry> {
+  async delete(id: string, actor: string, guard?: EntryGuard): Promise<RegistrationEntry> {
     this.#outage.check();
     const entry = this.entries.get(id);
     if (entry === undefined) throw new CarnetError('not_found', `there is no entry ${id}`);
+    guard?.(entry);
     this.entries.delete(id);
     this.changes.push([actor, 'entry.delete', id]);
     return entry;
