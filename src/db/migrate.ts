@@ -19,6 +19,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** For the migrations lock, which another replica may hold for as long as its migration takes, and for tables. */
 const LOCK_TIMEOUT_MS = 60_000;
 const STATEMENT_TIMEOUT_MS = 600_000;
+/** Of a migration that says of itself that it takes as long as it takes. */
+const LONGEST_MS = 2 * 3_600_000;
 const CLOSE_GRACE_MS = 1_000;
 /** Any number will do, as long as it is Carnet's own: "carnet" in ASCII. */
 const MIGRATIONS_LOCK = 0x6361726e6574;
@@ -65,7 +67,7 @@ async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     lock_timeout: LOCK_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
-    query_timeout: STATEMENT_TIMEOUT_MS + CONNECT_TIMEOUT_MS,
+    query_timeout: LONGEST_MS,
     keepAlive: true,
     stream: () => socket,
   });
