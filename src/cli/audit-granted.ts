@@ -16,12 +16,20 @@ const GRANTED: Listing<GrantedBody> = {
   ],
 };
 
+const EXAMPLES = `
+Examples
+  $ carnet audit granted web
+  every identity that pods ever got by it, as JSON, one a line:
+  $ carnet audit granted pods --all --json`;
+
 /** `carnet audit granted`. */
 export function grantedCommand(terminal: Terminal): Command {
   const command = operatorCommand('granted')
     .argument('<RULE>', 'ID of a registration entry, also of one that is gone')
     .description('list every identity that a rule ever granted, with how often, and the first and last time');
-  return pagedCommand(command).action((entry: string, flags: ListFlags, self: Command) =>
-    writeList(terminal, GRANTED, { entry }, flags, self),
-  );
+  return pagedCommand(command)
+    .addHelpText('after', EXAMPLES)
+    .action((entry: string, flags: ListFlags, self: Command) =>
+      writeList(terminal, GRANTED, { entry }, flags, self),
+    );
 }
