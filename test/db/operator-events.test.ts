@@ -40,7 +40,7 @@ async function found(filter: OperatorEventFilter): Promise<number[]> {
   return places;
 }
 
-test('events are found by who, what and to which, newest first', async (t) => {
+test.serial('events are found by who, what and to which, newest first', async (t) => {
   t.deepEqual(await found({}), [4, 3, 2, 1, 0]);
   t.deepEqual(await found({ actor: 'operator:eve' }), [4, 3, 2, 0]);
   t.deepEqual(await found({ action: 'entry.create' }), [0]);
@@ -50,7 +50,7 @@ test('events are found by who, what and to which, newest first', async (t) => {
   t.deepEqual(await found({ action: 'none.' }), []);
 });
 
-test('events are found by time, the beginning inclusive and the end exclusive', async (t) => {
+test.serial('events are found by time, the beginning inclusive and the end exclusive', async (t) => {
   const [row] = await database.query<{ at: Date }>(
     "SELECT date_trunc('hour', now()) + interval '2 hours' AS at",
   );
@@ -73,7 +73,7 @@ test('events are found by time, the beginning inclusive and the end exclusive', 
   t.deepEqual(await subjects({ to: at }), ['before']);
 });
 
-test('an event has its state before and after, and its place in the log once it is there', async (t) => {
+test.serial('an event has its state before and after, and its place in the log once it is there', async (t) => {
   const { items } = await listEvents(database, { limit: 1, cursor: null }, { action: 'entry.create' });
   const [event] = items;
   t.like(event, { before: { version: 1 }, after: null, reason: 'why', logIndex: null });
@@ -85,7 +85,7 @@ test('an event has its state before and after, and its place in the log once it 
   t.is(again.items[0]?.logIndex, 41);
 });
 
-test('a cursor that is none of ours is refused', async (t) => {
+test.serial('a cursor that is none of ours is refused', async (t) => {
   const error = await t.throwsAsync(listEvents(database, { limit: 1, cursor: 'x' }));
   t.is(errorCodeOf(error), 'cursor_invalid');
 });
