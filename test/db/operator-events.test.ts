@@ -73,17 +73,20 @@ test.serial('events are found by time, the beginning inclusive and the end exclu
   t.deepEqual(await subjects({ to: at }), ['before']);
 });
 
-test.serial('an event has its state before and after, and its place in the log once it is there', async (t) => {
-  const { items } = await listEvents(database, { limit: 1, cursor: null }, { action: 'entry.create' });
-  const [event] = items;
-  t.like(event, { before: { version: 1 }, after: null, reason: 'why', logIndex: null });
-  await database.query(
-    `INSERT INTO log_entry (leaf_index, kind, xact, row_id, row_recorded_at, leaf_hash)
+test.serial(
+  'an event has its state before and after, and its place in the log once it is there',
+  async (t) => {
+    const { items } = await listEvents(database, { limit: 1, cursor: null }, { action: 'entry.create' });
+    const [event] = items;
+    t.like(event, { before: { version: 1 }, after: null, reason: 'why', logIndex: null });
+    await database.query(
+      `INSERT INTO log_entry (leaf_index, kind, xact, row_id, row_recorded_at, leaf_hash)
      SELECT 41, 3, xact, id, recorded_at, sha256('') FROM operator_event WHERE action = 'entry.create'`,
-  );
-  const again = await listEvents(database, { limit: 1, cursor: null }, { action: 'entry.create' });
-  t.is(again.items[0]?.logIndex, 41);
-});
+    );
+    const again = await listEvents(database, { limit: 1, cursor: null }, { action: 'entry.create' });
+    t.is(again.items[0]?.logIndex, 41);
+  },
+);
 
 test.serial('a cursor that is none of ours is refused', async (t) => {
   const error = await t.throwsAsync(listEvents(database, { limit: 1, cursor: 'x' }));
