@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { get } from 'node:http';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
@@ -14,6 +13,7 @@ import { KEY_ALGORITHMS } from '../../src/ca/signer.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import type { KeyKind } from '../../src/x509/public-key.ts';
 import { SERIAL_BYTES } from '../../src/x509/serial.ts';
+import { accepts } from '../support/accepts.ts';
 import { until } from '../support/until.ts';
 import { venvProgram } from '../support/venv.ts';
 import { keyIdentifierOf } from '../x509/certificates.ts';
@@ -123,23 +123,11 @@ async function startEnvoy(config: string): Promise<ChildProcess> {
 async function call(directory: string, name: string): Promise<number | undefined> {
   const socketPath = join(directory, `${name}.client`);
   // Its workers listen a little later than it says that they start.
-  await until(`${name} listens`, () => accepts(socketPath));
+  await until(`${name} listens`, () => accepts({ path: socketPath }));
   const request = get({ socketPath, path: '/', agent: false });
   const [response] = await once(request, 'response');
   response.resume();
   return response.statusCode;
-}
-
-async function accepts(path: string): Promise<boolean> {
-  const socket = connect(path);
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }
 
 function envoyConfig(directory: string, pairs: readonly Pair[]): object {

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { accepts } from './accepts.ts';
 import { freePort } from './free-port.ts';
 
 const PROGRAM = '/usr/sbin/rsyslogd';
@@ -59,7 +59,7 @@ export class Rsyslog {
         this.#said += text;
       });
     const deadline = performance.now() + READY_TIMEOUT_MS;
-    while (!(await isListening(this.port))) {
+    while (!(await accepts({ host: '127.0.0.1', port: this.port }))) {
       if (child.exitCode !== null || performance.now() > deadline)
         throw new Error(`rsyslogd did not start: ${this.#said}`);
       await pause(50);
@@ -122,16 +122,4 @@ function install(): void {
     },
   );
   if (status !== 0) throw new Error(`rsyslog could not be installed: ${error?.message ?? stderr}`);
-}
-
-async function isListening(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }
