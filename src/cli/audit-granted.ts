@@ -16,7 +16,9 @@ const GRANTED: Listing<GrantedBody> = {
   ],
 };
 
-const EXAMPLES = `
+const HELP = `
+What is newer than some 15 seconds is not counted yet.
+
 Examples
   $ carnet audit granted web
   every identity that pods ever got by it, as JSON, one a line:
@@ -28,7 +30,7 @@ export function grantedCommand(terminal: Terminal): Command {
     .argument('<RULE>', 'ID of a registration entry, also of one that is gone')
     .description('list every identity that a rule ever granted, with how often, and the first and last time');
   return pagedCommand(command)
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', HELP)
     .action((entry: string, flags: ListFlags, self: Command) =>
       writeList(terminal, GRANTED, { entry }, flags, self),
     );
